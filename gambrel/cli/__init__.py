@@ -1,0 +1,54 @@
+"""The `gambrel` command: finds the command, runs it, and turns errors into messages and exit codes."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from gambrel import __version__
+from gambrel.cli.commands import overview
+from gambrel.errors import GambrelError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `gambrel ARGV` and return its exit code.
+
+    0 for success, what the command returns for its own outcomes, 2 for bad input (a message on stderr, never a
+    traceback), 130 when interrupted.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except GambrelError as error:
+        report_error(error)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader (`| head`) is gone; point stdout elsewhere, or the interpreter complains when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
+    return code
+
+
+def report_error(error: GambrelError) -> None:
+    """Print each problem of an error as one `error: ...` line on stderr."""
+    for problem in error.problems:
+        print(f"error: {problem}", file=sys.stderr)
+
+
+def _run(args: list[str]) -> int:
+    if args in ([], ["--help"], ["-h"]):
+        print(overview())
+        return 0
+    if args == ["--version"]:
+        print(f"gambrel {__version__}")
+        return 0
+    from gambrel.cli.app import run
+
+    return run(args)

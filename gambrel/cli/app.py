@@ -1,0 +1,36 @@
+"""The command-line application that the table of commands describes."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError
+
+from gambrel import __version__
+from gambrel.cli.commands import COMMANDS, DESCRIPTION, GROUPS
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command; a misuse of its options is one message on stderr and exit code 2.
+
+    Raises:
+        GambrelError: The command's input is wrong.
+    """
+    app = _build()
+    try:
+        result = app(list(args), exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return result if isinstance(result, int) else 0
+
+
+def _build() -> App:
+    app = App(name="gambrel", help=DESCRIPTION, version=__version__)
+    groups = {name: App(name=name, help=summary) for name, summary in GROUPS.items()}
+    for group in groups.values():
+        app.command(group)
+    for command in COMMANDS:
+        *group, name = command.name.split()
+        parent = groups[group[0]] if group else app
+        parent.command(command.target, name=name, help=command.summary)
+    return app

@@ -1,0 +1,45 @@
+"""The table of commands: one line each, its code named as text so that only the command that runs is imported."""
+
+from typing import NamedTuple
+
+DESCRIPTION = "Estimate how a model runs on hardware: how fast, how much memory, energy and money, and what bounds it."
+
+GROUPS: dict[str, str] = {}
+"""Commands that have subcommands, and what each is about."""
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        name: As typed, for example `hw list`; the first word of two is a key of GROUPS.
+        target: `module:function`; the function returns an exit code, or None for 0.
+        summary: One line for the overview.
+    """
+
+    name: str
+    target: str
+    summary: str
+
+
+COMMANDS: tuple[Command, ...] = ()
+
+
+def overview() -> str:
+    """The text of `gambrel --help`, made without the command-line library: it takes most of the start-up time."""
+    rows = [(c.name, c.summary) for c in COMMANDS if " " not in c.name]
+    rows += list(GROUPS.items())
+    width = max((len(name) for name, _ in rows), default=0) + 2
+    lines = [f"  {name:<{width}}{summary}" for name, summary in rows]
+    return "\n".join(
+        [
+            "Usage: gambrel COMMAND ...",
+            "",
+            DESCRIPTION,
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "`gambrel COMMAND --help` describes a command; `gambrel --version` prints the version.",
+        ]
+    )
