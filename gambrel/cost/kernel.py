@@ -1,0 +1,144 @@
+"""What a kernel is to a cost engine: its shape as arrays, and the time and bound that come back.
+
+All counts are per device. Every numeric field is a scalar or an array; arrays broadcast against each other, so that
+one call prices a whole design space.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Number = float | Array
+
+BOUNDS = ("compute", "memory", "network", "latency")
+"""What a kernel can be bound by; `KernelCost.bound` indexes this tuple."""
+
+Elementwise = Literal["elementwise", "norm", "softmax", "gather", "append", "route", "sample", "quantize", "copy"]
+Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast"]
+
+
+class KernelCost(NamedTuple):
+    """Seconds per execution and the index into BOUNDS of what takes the longest."""
+
+    seconds: Array
+    bound: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gemm:
+    """`C[b, m, n] = A[b, m, k] B[b, k, n]`; b counts independent products, B is the weight (or the second operand).
+
+    Attributes:
+        rate: Number format whose matrix rate applies, a key of `Device.matrix_flops_per_s`.
+        a_bytes, b_bytes, c_bytes: Bytes per element, block scales counted.
+        quantized_from_bytes: Bytes per element of A before a separate kernel of the same call quantises it to `a_bytes`;
+            0 where A arrives in its format (quantised by a row of its own, or never).
+    """
+
+    m: Number
+    n: Number
+    k: Number
+    batch: Number
+    rate: str
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+    quantized_from_bytes: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedGemm:
+    """Expert matrix products: `rows` rows spread over the `experts` experts of this device, each `[r, k] x [k, n]`.
+
+    Attributes:
+        rows: Token-expert pairs computed on this device (mean over devices).
+        experts: Experts resident on this device.
+        hit_experts: Experts of those that receive at least one row (expected value).
+    """
+
+    rows: Number
+    experts: Number
+    hit_experts: Number
+    n: Number
+    k: Number
+    rate: str
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """Softmax attention of `q_len` new tokens per sequence over `kv_len` keys (the new ones included).
+
+    Attributes:
+        batch: Sequences on this device.
+        pairs: Query-key pairs per sequence and head that are computed (causal and window savings taken).
+        kv_len: Keys that are read per sequence, window applied.
+        heads, kv_heads: On this device.
+        head_dim: Of queries and keys.
+        v_head_dim: Of values.
+        kv_bytes: Bytes per element of the cache.
+        q_bytes: Bytes per element of queries and outputs.
+        kv_bytes_total: Key and value bytes read, all sequences (latent caches are read once for both).
+        decode: Whether the split-KV decode kernel runs (one new token per sequence).
+        rate: Number format whose matrix rate applies.
+        prologue: Whether the same call also rotates queries and keys and writes the new ones to the cache, as the fused
+            operators of serving engines do; False where rows of their own price that.
+    """
+
+    batch: Number
+    q_len: Number
+    kv_len: Number
+    pairs: Number
+    heads: Number
+    kv_heads: Number
+    head_dim: float
+    v_head_dim: float
+    q_bytes: float
+    kv_bytes: float
+    kv_bytes_total: Number
+    decode: bool
+    rate: str
+    prologue: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBound:
+    """Everything whose time is its traffic: `rows` independent rows, `cols` elements each.
+
+    Attributes:
+        op: Which of the kinds; reductions over a row (norm, softmax) read it once more when it is long.
+        flops: Arithmetic outside the matrix units.
+    """
+
+    op: Elementwise
+    rows: Number
+    cols: Number
+    bytes_read: Number
+    bytes_written: Number
+    flops: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A collective or a point-to-point send over one group of devices.
+
+    Attributes:
+        message_bytes: all_reduce, reduce_scatter, all_to_all: the buffer that each device puts in; all_gather and
+            broadcast: the buffer that each device holds in the end; permute: what one device sends.
+        group: Devices that take part.
+        stride: Distance in ranks between neighbours of the group (1 for the innermost mesh axis); group x stride says
+            which network levels it crosses.
+    """
+
+    op: Collective
+    message_bytes: Number
+    group: Number
+    stride: Number
+
+
+Kernel = Gemm | GroupedGemm | Attention | MemoryBound | Transfer
