@@ -6,7 +6,7 @@ Each command runs in a fresh interpreter; the first run, which fills the file ca
 """
 
 import argparse
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -32,10 +32,10 @@ def cpu_seconds(arguments: list[str]) -> float:
     Raises:
         subprocess.CalledProcessError: The command failed, so its time means nothing.
     """
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", CALL, *arguments], stdout=subprocess.DEVNULL, check=True)
-    after = os.times()
-    return after.children_user - before.children_user + after.children_system - before.children_system
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
 def slowest_imports(arguments: list[str], count: int = 10) -> list[tuple[str, float]]:
