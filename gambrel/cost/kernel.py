@@ -34,8 +34,8 @@ class Gemm:
     Attributes:
         rate: Number format whose matrix rate applies, a key of `Device.matrix_flops_per_s`.
         a_bytes, b_bytes, c_bytes: Bytes per element, block scales counted.
-        quantized_from_bytes: Bytes per element of A before a separate kernel of the same call quantises it to `a_bytes`;
-            0 where A arrives in its format (quantised by a row of its own, or never).
+        quantized_from_bytes: Bytes per element of A before a separate kernel of the same call quantises it; 0 where
+            A arrives in its format (quantised by a row of its own, or never).
     """
 
     m: Number

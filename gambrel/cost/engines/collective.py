@@ -1,0 +1,76 @@
+"""Collectives over a hierarchy of links: start-up plus bytes over bandwidth, the best algorithm at each level.
+
+Legend: n members at a level, S message bytes, B the link's bandwidth (one direction, per device).
+"""
+
+import numpy as np
+
+from gambrel.cost.engines import parameters
+from gambrel.cost.engines.parts import COLD, Parts, Residency
+from gambrel.cost.kernel import Number, Transfer
+from gambrel.cost.roofline import Level, crossed_levels, in_network_bytes, level_bytes
+from gambrel.hardware.device import Device
+
+IN_NETWORK_MEMBERS = 4.0
+"""Fewest members from which libraries reduce in the switch."""
+
+
+def collective(kernel: Transfer, device: Device, residency: Residency = COLD) -> Parts:
+    """Prices a collective as the sum over the levels that its group crosses.
+
+    At each level, with the bytes V that a ring would send (`level_bytes`), the least of
+    ```
+    low latency:  a1 + l1 (n-1) + V/(e1 B)
+    ring:         a2 + l2 (n-1) + V/(e2 B)
+    tree:         a2 + 2 l2 ceil(log2 n) + 2 S/inner/(e2 B)         all_reduce on a fat tree
+    in network:   a2 + 2 l2 + (n+1)/n S/inner/(e3 B)                all_reduce, n >= 4, switch that reduces
+    ```
+    A permute has one hop: a1 + l1 + S/(e B).
+
+    Does not count: contention between groups, oversubscription, skew between members, copies into registered buffers.
+
+    Source: R. Hockney, "The communication challenge for MPP", Parallel Computing 20(3), 1994 (start-up plus bytes over
+    bandwidth); R. Thakur et al., "Optimization of Collective Communication Operations in MPICH", 2005 (ring,
+    hierarchy); P. Sanders, J. Speck, J. L. Traff, "Two-tree algorithms for full bandwidth broadcast, reduction and
+    scan", Parallel Computing 35(12), 2009 (tree); parameters are fitted, see docs/explanation/cost-model.md.
+
+    Raises:
+        PlanError: The group has several devices and the profile has no link.
+    """
+    del residency  # buffers are streamed at link rate, far below memory and cache
+    seconds: Number = 0.0
+    network: Number = 0.0
+    for level in crossed_levels(kernel, device):
+        total, wire = _level_seconds(kernel, level, device)
+        active = np.asarray(level.members) > 1.0
+        seconds = seconds + np.where(active, total, 0.0)
+        network = network + np.where(active, wire, 0.0)
+    return Parts(seconds, network=network, latency=np.maximum(seconds - network, 0.0))
+
+
+def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Number, Number]:
+    """Seconds of the best algorithm at one level, and the part of them that bytes take."""
+    link, members = level.link, level.members
+    default = parameters.Collective(low_latency_hop=link.latency_s, ring_hop=link.latency_s)
+    family = f"collective_{link.name}"
+    p = parameters.resolve(default, device, family, kernel.op)
+    bandwidth = link.bandwidth_bytes_per_s
+    sent = level_bytes(kernel, level)
+    hops = 1.0 if kernel.op == "permute" else members - 1.0
+
+    wire = sent / (p.low_latency_efficiency * bandwidth)
+    best = p.low_latency_launch + p.low_latency_hop * hops + wire
+    ring_wire = sent / (p.ring_efficiency * bandwidth)
+    options = [(p.ring_launch + p.ring_hop * hops + ring_wire, ring_wire)]
+    if kernel.op == "all_reduce" and link.topology == "fat-tree":
+        tree_wire = 2.0 * kernel.message_bytes / level.inner / (p.ring_efficiency * bandwidth)
+        depth = np.ceil(np.log2(np.maximum(members, 1.0)))
+        options.append((p.ring_launch + 2.0 * p.ring_hop * depth + tree_wire, tree_wire))
+    if kernel.op == "all_reduce" and link.in_network_reduction:
+        switch_wire = in_network_bytes(kernel, level) / (p.in_network_efficiency * bandwidth)
+        switch = p.ring_launch + 2.0 * p.ring_hop + switch_wire
+        options.append((np.where(np.asarray(members) >= IN_NETWORK_MEMBERS, switch, np.inf), switch_wire))
+    for seconds, candidate in options:
+        wire = np.where(seconds < best, candidate, wire)
+        best = np.minimum(best, seconds)
+    return best, wire

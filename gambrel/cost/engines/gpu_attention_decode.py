@@ -1,0 +1,89 @@
+"""Attention of one new token per sequence on a GPU: split along the keys (flash decoding), bound by the KV cache.
+
+Legend: b sequences, L keys, s splits of the keys, group = query heads per key head; N the units.
+"""
+
+import numpy as np
+
+from gambrel.cost.engines import parameters
+from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, cached_share, memory_seconds
+from gambrel.cost.kernel import Array, Attention, Number
+from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
+from gambrel.hardware.device import Device
+
+SPLITS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
+"""Splits of the keys that are tried; the fastest wins."""
+
+KEY_STEP = 128.0
+"""Keys that a block loads at a time."""
+
+HEAD_TILE = 64.0
+"""Query heads of one group that a block holds at most; larger groups take several blocks."""
+
+MATRIX_ROWS = 16.0
+"""Rows that a matrix instruction pads the query heads of a group to."""
+
+MQA_GROUP = 32.0
+"""Groups above this size run a kernel of their own, as multi-query and latent attention do."""
+
+
+def attention_decode(kernel: Attention, device: Device, residency: Residency = COLD) -> Parts:
+    """Prices split-KV attention; parameters depend on the group size: `mha` (1), `gqa` (to 32), `mqa` (above).
+
+    ```
+    blocks = b h_kv ceil(group/64)      W = ceil(blocks s/N)      Ls = 128 ceil(L/(128 s))
+    T = launch + min over s of
+        [max(M(KV), W (Ls bytes_per_key/block_rate + block_overhead), W 2 (d + dv) heads16 Ls/(e_c F/N))
+         + [s>1] split_overhead]
+    ```
+    heads16 are the query heads of a block padded to 16; bytes_per_key are those of one key head.
+
+    Does not count: pages that are not full, unequal lengths within the batch, the combine step's traffic.
+
+    Source: T. Dao, D. Haziza, F. Massa, G. Sizov, "Flash-Decoding for long-context inference", 2023; parameters are
+    fitted, see docs/explanation/cost-model.md.
+
+    Raises:
+        PlanError: No rate for the kernel's number format.
+    """
+    group = np.maximum(np.asarray(kernel.heads) / np.maximum(kernel.kv_heads, 1e-9), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if np.all(group <= 1.0):
+            return _split(kernel, device, residency, group, "mha")
+        if np.all((group > 1.0) & (group <= MQA_GROUP)):
+            return _split(kernel, device, residency, group, "gqa")
+        if np.all(group > MQA_GROUP):
+            return _split(kernel, device, residency, group, "mqa")
+        mha, gqa, mqa = (_split(kernel, device, residency, group, name) for name in ("mha", "gqa", "mqa"))
+        pick = [
+            np.where(group <= 1.0, x, np.where(group <= MQA_GROUP, y, z)) for x, y, z in zip(mha, gqa, mqa, strict=True)
+        ]
+        return Parts(*pick)
+
+
+def _split(kernel: Attention, device: Device, residency: Residency, group: Array, variant: str) -> Parts:
+    """Least time over the splits, with the parameters of one group class."""
+    p = parameters.resolve(parameters.Decode(), device, "attention_decode", variant)
+    flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
+    bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
+    moved: Number = kernel_bytes(kernel)
+    hot: Number = 0.0
+    if residency.activations_hot:
+        hot = kernel.kv_bytes_total * cached_share(kernel.kv_bytes_total, p.cache_share * device.cache_bytes)
+    cache = cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit)
+    stream = memory_seconds(moved - hot, hot, bandwidth, p.memory_ramp, cache)
+
+    head_tiles = np.ceil(group / HEAD_TILE)
+    blocks = kernel.batch * kernel.kv_heads * head_tiles
+    padded = MATRIX_ROWS * np.ceil(group / head_tiles / MATRIX_ROWS)
+    keys = np.maximum(kernel.batch * kernel.kv_heads * kernel.kv_len, 1.0)
+    per_key = kernel.kv_bytes_total / keys / p.block_bytes_per_s
+    math = 2.0 * (kernel.head_dim + kernel.v_head_dim) * padded / flops
+    best = np.asarray(np.inf)
+    for s in SPLITS:
+        depth = KEY_STEP * np.ceil(kernel.kv_len / (KEY_STEP * s))
+        rounds = np.ceil(blocks * s / device.num_units)
+        block = np.maximum(depth * per_key + p.block_overhead, depth * math)
+        best = np.minimum(best, np.maximum(stream, rounds * block) + (p.split_overhead if s > 1 else 0.0))
+    compute = kernel_flops(kernel) / (flops * device.num_units)
+    return Parts(p.launch + best, compute=compute, memory=stream, latency=p.launch)

@@ -1,0 +1,221 @@
+"""Parameters of the engines: physical constants of a device family, their defaults, and how well they are known.
+
+A profile gives them per family (`parameters: {gemm: {launch: 2.0 us}}`) and, where a number format, an operation or a
+kernel class behaves differently, per variant (`gemm_fp8`, `attention_decode_mha`, `collective_nvlink_all_gather`).
+Lookup goes from the variant to the family to the default. The defaults are no device's: they lie between the values
+that were fitted on NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
+
+Source of every default that names none: geometric mean over the generations in docs/explanation/cost-model.md, fitted
+on the open kernel measurements of aiconfigurator 0.12.0, NeuSight and Vidur.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Literal, TypeVar
+
+from gambrel.hardware.device import Device, Number
+
+Grade = Literal["datasheet", "transferred", "calibrated"]
+"""Whether parameters are defaults, come from a sibling of the generation, or were fitted on this device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gemm:
+    """Family `gemm`; variants by rate (`gemm_fp8`).
+
+    Attributes:
+        launch: Seconds from launch to the first instruction, and drain, inside a captured graph (17 to 50 us eager).
+        wave_overhead: Seconds of prologue and epilogue per wave of tiles.
+        compute_efficiency: Achievable share of the matrix peak.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        memory_ramp: Seconds until the memory pipeline is full (Little's law).
+        load_bytes_per_clock_per_unit: Rate at which one unit fetches tile operands from the cache.
+        cache_bytes_per_clock_per_unit: Rate at which operands that stayed in the last-level cache are streamed.
+        cache_share: Share of the last-level cache that operands can occupy.
+        slice_latency: Seconds to step over 64 of k, the least a tile's inner loop takes.
+        split_overhead: Seconds of the reduction after a split along k.
+        overlap_norm: Exponent p of the norm that joins compute, load and memory time (1 adds, infinity overlaps).
+        wave_hardness: 1 for hard waves (each takes as long as a full one), 0 for a persistent schedule.
+        sustained_after: Seconds after which the clock falls to what the power limit sustains.
+        sustained_share: Share of the speed that remains then.
+        quantize_launch: Launch of a separate kernel that quantises the activations.
+    """
+
+    launch: Number = 1.6e-6
+    wave_overhead: Number = 0.8e-6
+    compute_efficiency: Number = 0.80
+    memory_efficiency: Number = 0.83
+    memory_ramp: Number = 1.2e-6
+    load_bytes_per_clock_per_unit: Number = 140.0
+    cache_bytes_per_clock_per_unit: Number = 19.0
+    cache_share: Number = 0.4
+    slice_latency: Number = 0.068e-6
+    split_overhead: Number = 2.1e-6
+    overlap_norm: Number = 3.1
+    wave_hardness: Number = 0.15
+    sustained_after: Number = 5e-3
+    sustained_share: Number = 0.88
+    quantize_launch: Number = 2.0e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedGemm:
+    """Family `grouped_gemm`; variants by rate. Names as in `gemm`."""
+
+    launch: Number = 4.0e-6
+    wave_overhead: Number = 0.5e-6
+    compute_efficiency: Number = 0.65
+    memory_efficiency: Number = 0.80
+    memory_ramp: Number = 3.0e-6
+    load_bytes_per_clock_per_unit: Number = 90.0
+    slice_latency: Number = 0.07e-6
+    overlap_norm: Number = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefill:
+    """Family `attention_prefill`.
+
+    Attributes:
+        launch: Seconds of start-up and drain.
+        tile_overhead: Seconds of prologue and epilogue per query tile.
+        compute_efficiency: Achievable share of the matrix peak.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        exponentials_per_clock_per_unit: Achievable rate of the special-function units.
+        prologue_passes: Passes over queries, keys and values where the same call rotates them and fills the cache.
+    """
+
+    launch: Number = 5.0e-6
+    tile_overhead: Number = 1.0e-6
+    compute_efficiency: Number = 0.60
+    memory_efficiency: Number = 0.83
+    exponentials_per_clock_per_unit: Number = 11.0
+    prologue_passes: Number = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decode:
+    """Family `attention_decode`; variants `mha`, `gqa` (up to 32 query heads a key head) and `mqa` (above).
+
+    Attributes:
+        launch: Seconds of start-up and drain.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        memory_ramp: Seconds until the memory pipeline is full.
+        block_bytes_per_s: Rate at which one block streams its keys and values.
+        block_overhead: Seconds of start-up per wave of blocks.
+        split_overhead: Seconds of the combine step after a split along the keys.
+        compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
+        cache_bytes_per_clock_per_unit: Rate at which a cache-resident KV cache is streamed.
+        cache_share: Share of the last-level cache that keys and values can occupy.
+    """
+
+    launch: Number = 5.0e-6
+    memory_efficiency: Number = 0.85
+    memory_ramp: Number = 6.0e-6
+    block_bytes_per_s: Number = 45e9
+    block_overhead: Number = 2.0e-6
+    split_overhead: Number = 2.5e-6
+    compute_efficiency: Number = 0.30
+    cache_bytes_per_clock_per_unit: Number = 20.0
+    cache_share: Number = 0.7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBound:
+    """Family `memory_bound`; variants by op (`memory_bound_softmax`).
+
+    Attributes:
+        launch: Seconds of start-up and drain.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        memory_ramp: Seconds until the memory pipeline is full.
+        cache_bytes_per_clock_per_unit: Rate at which cache-resident operands are streamed.
+        cache_share: Share of the last-level cache that operands can occupy.
+        row_time: Seconds that 16 rows in flight on one unit take (reductions over a row only).
+        second_pass: Passes over the input that a reduction adds where rows exceed `long_row` elements.
+        long_row: Elements of a row that still fit one block's registers.
+    """
+
+    launch: Number = 2.0e-6
+    memory_efficiency: Number = 0.85
+    memory_ramp: Number = 1.0e-6
+    cache_bytes_per_clock_per_unit: Number = 20.0
+    cache_share: Number = 0.7
+    row_time: Number = 0.3e-6
+    second_pass: Number = 0.5
+    long_row: Number = 1024.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collective:
+    """Family `collective_<link name>`; variants by operation (`collective_nvlink_all_gather`).
+
+    Attributes:
+        low_latency_launch, low_latency_hop, low_latency_efficiency: Start-up, seconds per further member and share of
+            the link's bandwidth of the low-latency (one-shot, flag-in-data) algorithm.
+        ring_launch, ring_hop, ring_efficiency: The same of the bandwidth (ring, pairwise) algorithm.
+        in_network_efficiency: Share of the link's bandwidth of a reduction in the switch.
+
+    Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; a hop defaults to the
+    latency of the link.
+    """
+
+    low_latency_launch: Number = 5.0e-6
+    low_latency_hop: Number = math.nan
+    low_latency_efficiency: Number = 0.40
+    ring_launch: Number = 15.0e-6
+    ring_hop: Number = math.nan
+    ring_efficiency: Number = 0.72
+    in_network_efficiency: Number = 0.55
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline:
+    """Family `roofline`, read by the engine of that name; the defaults are plain roofline."""
+
+    compute_efficiency: Number = 1.0
+    memory_efficiency: Number = 1.0
+    launch: Number = 0.0
+
+
+DEFAULTS = {
+    "gemm": Gemm(),
+    "grouped_gemm": GroupedGemm(),
+    "attention_prefill": Prefill(),
+    "attention_decode": Decode(),
+    "memory_bound": MemoryBound(),
+    "collective": Collective(),
+    "roofline": Roofline(),
+}
+"""The parameter families and their vendor-neutral values."""
+
+P = TypeVar("P", Gemm, GroupedGemm, Prefill, Decode, MemoryBound, Collective, Roofline)
+
+
+def resolve(default: P, device: Device, family: str, variant: str) -> P:
+    """The parameters of a family on a device: the variant's where given, else the family's, else `default`'s."""
+    given = {**device.parameters.get(family, {}), **device.parameters.get(f"{family}_{variant}", {})}
+    known = {field.name for field in fields(default)}
+    return replace(default, **{name: value for name, value in given.items() if name in known})
+
+
+def parameter_grade(device: Device, family: str) -> Grade:
+    """How well the parameters of a family are known on a device, its variants included.
+
+    `calibrated` where the device's own profile gives one of them, `transferred` where only a generation it extends
+    does, `datasheet` where the engine's defaults apply.
+    """
+    names = [name for name in device.parameters if name == family or name.startswith(f"{family}_")]
+    if not any(device.parameters[name] for name in names):
+        return "datasheet"
+    if any(device.parameter_grades.get(name) == "calibrated" for name in names):
+        return "calibrated"
+    return "transferred"
+
+
+def unknown_parameters(device: Device) -> Iterator[str]:
+    """Parameter paths of a device that no engine reads, for the test that guards the shipped profiles."""
+    for family, given in device.parameters.items():
+        base = next((name for name in DEFAULTS if family == name or family.startswith(f"{name}_")), None)
+        known = {field.name for field in fields(DEFAULTS[base])} if base else set[str]()
+        yield from (f"{family}.{name}" for name in given if name not in known)
