@@ -96,7 +96,7 @@ def run_opt(words: list[str], stdin: str) -> str:
     out = io.StringIO()
     err = out if joined else io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        patch.setattr("sys.stdin", io.StringIO(stdin))
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))  # xDSL reads bytes
         try:
             code = opt.main(args)
         except SystemExit as stop:
