@@ -1,0 +1,1 @@
+"""Described machines: profiles in YAML with the provenance of each number, and the plain devices made from them."""
