@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from gambrel import __version__
 from gambrel.cli.commands import overview
-from gambrel.errors import GambrelError
+from gambrel.errors import GambrelError, Problem
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(args)
         sys.stdout.flush()
     except GambrelError as error:
-        report_error(error)
+        report_problems(error.problems)
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -36,9 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def report_error(error: GambrelError) -> None:
-    """Print each problem of an error as one `error: ...` line on stderr."""
-    for problem in error.problems:
+def report_problems(problems: Iterable[Problem]) -> None:
+    """Print each problem as one `error: ...` line on stderr."""
+    for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 DESCRIPTION = "Estimate how a model runs on hardware: how fast, how much memory, energy and money, and what bounds it."
 
-GROUPS: dict[str, str] = {}
+GROUPS = {"hw": "List, show and check hardware profiles."}
 """Commands that have subcommands, and what each is about."""
 
 
@@ -22,7 +22,11 @@ class Command(NamedTuple):
     summary: str
 
 
-COMMANDS: tuple[Command, ...] = ()
+COMMANDS = (
+    Command("hw list", "gambrel.cli.hw:list_", "List the shipped hardware profiles."),
+    Command("hw show", "gambrel.cli.hw:show", "Show every number of a profile with its source."),
+    Command("hw validate", "gambrel.cli.hw:validate", "Check profiles; reports all errors of a file at once."),
+)
 
 
 def overview() -> str:

@@ -1,0 +1,35 @@
+"""How commands print: tables as wide as the terminal, and JSON."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Literal
+
+Format = Literal["table", "json"]
+"""What `--format` takes."""
+
+
+def print_json(value: object) -> None:
+    """Print dataclasses, mappings, sequences and scalars as indented JSON."""
+    print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
+    """Print rows of text under their column names; columns whose name begins with `>` are aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))  # Text: brackets in a cell are no markup
+    Console().print(table)
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    raise TypeError(f"{type(value).__name__} has no JSON form")
