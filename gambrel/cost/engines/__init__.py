@@ -38,16 +38,16 @@ def price(kernel: Kernel, device: Device, residency: Residency = COLD) -> Kernel
 
 def _compute(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Device, residency: Residency) -> Parts:
     if device.engine == "roofline":
-        return achievable(kernel, device, residency)
+        return achievable(kernel, device)
     match kernel:
         case Gemm():
             return gemm(kernel, device, residency)
         case GroupedGemm():
-            return grouped_gemm(kernel, device, residency)
+            return grouped_gemm(kernel, device)
         case Attention(decode=True):
             return attention_decode(kernel, device, residency)
         case Attention():
-            return attention_prefill(kernel, device, residency)
+            return attention_prefill(kernel, device)
         case MemoryBound():
             return memory_bound(kernel, device, residency)
         case _:

@@ -3,15 +3,13 @@
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import COLD, Parts, Residency
+from gambrel.cost.engines.parts import Parts
 from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
 
-def achievable(
-    kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Device, residency: Residency = COLD
-) -> Parts:
+def achievable(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Device) -> Parts:
     """Prices a kernel at `launch + max(FLOPs/(e_c peak), bytes/(e_m bandwidth))`.
 
     The parameters are those of family `roofline`, variants by rate or by the memory-bound op; a profile without them
@@ -22,7 +20,6 @@ def achievable(
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    del residency  # the form has no cache
     streaming = isinstance(kernel, MemoryBound)
     p = parameters.resolve(parameters.Roofline(), device, "roofline", kernel.op if streaming else kernel.rate)
     # The achievable share of the matrix peak says nothing about the vector units.

@@ -6,7 +6,7 @@ Legend: n members at a level, S message bytes, B the link's bandwidth (one direc
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import COLD, Parts, Residency
+from gambrel.cost.engines.parts import Parts
 from gambrel.cost.kernel import Number, Transfer
 from gambrel.cost.roofline import Level, crossed_levels, in_network_bytes, level_bytes
 from gambrel.hardware.device import Device
@@ -15,7 +15,7 @@ IN_NETWORK_MEMBERS = 4.0
 """Fewest members from which libraries reduce in the switch."""
 
 
-def collective(kernel: Transfer, device: Device, residency: Residency = COLD) -> Parts:
+def collective(kernel: Transfer, device: Device) -> Parts:
     """Prices a collective as the sum over the levels that its group crosses.
 
     At each level, with the bytes V that a ring would send (`level_bytes`), the least of
@@ -37,7 +37,6 @@ def collective(kernel: Transfer, device: Device, residency: Residency = COLD) ->
     Raises:
         PlanError: The group has several devices and the profile has no link.
     """
-    del residency  # buffers are streamed at link rate, far below memory and cache
     seconds: Number = 0.0
     network: Number = 0.0
     for level in crossed_levels(kernel, device):

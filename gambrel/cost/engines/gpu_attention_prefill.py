@@ -6,7 +6,7 @@ Legend: b sequences, h query heads, S new tokens, L keys of one query tile, d an
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import COLD, Parts, Residency, p_norm
+from gambrel.cost.engines.parts import Parts, p_norm
 from gambrel.cost.kernel import Attention
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -18,7 +18,7 @@ KEY_STEP = 64.0
 """Keys that a block loads at a time."""
 
 
-def attention_prefill(kernel: Attention, device: Device, residency: Residency = COLD) -> Parts:
+def attention_prefill(kernel: Attention, device: Device) -> Parts:
     """Prices fused attention by its query tiles: matrix work and exponentials per tile, spread over the units.
 
     ```
@@ -40,7 +40,6 @@ def attention_prefill(kernel: Attention, device: Device, residency: Residency = 
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    del residency  # keys and values of a prefill exceed the cache or hide behind the matrix work
     p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", kernel.rate)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     exponentials = p.exponentials_per_clock_per_unit * device.clock_hz

@@ -6,7 +6,7 @@ Legend: r rows per hit expert; (tm, tn) the tile; N the units.
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import COLD, Parts, Residency, memory_seconds, p_norm
+from gambrel.cost.engines.parts import Parts, memory_seconds, p_norm
 from gambrel.cost.kernel import GroupedGemm
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -15,7 +15,7 @@ TILES = ((16.0, 128.0), (32.0, 128.0), (64.0, 128.0), (128.0, 128.0), (128.0, 25
 """Tiles (tm, tn) that are tried; the fastest wins."""
 
 
-def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COLD) -> Parts:
+def grouped_gemm(kernel: GroupedGemm, device: Device) -> Parts:
     """Prices the products of all experts that were hit as one kernel.
 
     ```
@@ -27,7 +27,7 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     r_e varies: a partial tile is half full on average.
 
     Does not count: routing, gathering and combining rows (rows of their own), the busiest device's excess over the
-    mean, reuse of weights in the cache between calls (`residency` is accepted for symmetry: experts are always cold).
+    mean, weights that an earlier call left in the cache.
 
     Source: grouped scheduling: T. Gale et al., "MegaBlocks: Efficient Sparse Training with Mixture-of-Experts", MLSys
     2023, section 5; parameters are fitted, see docs/explanation/cost-model.md.
@@ -35,7 +35,6 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    del residency
     p = parameters.resolve(parameters.GroupedGemm(), device, "grouped_gemm", kernel.rate)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     load_rate = p.load_bytes_per_clock_per_unit * device.clock_hz
