@@ -24,8 +24,7 @@ def list_(*, format: Format = "table") -> None:
     if format == "json":
         print_json(headlines)
         return
-    columns = ("name", "title", "engine", "status", ">bf16 dense", ">memory", ">bandwidth")
-    print_table(columns, map(_cells, headlines))
+    print_table(("name", "title", ">bf16 dense", ">memory", ">bandwidth"), map(_cells, headlines))
 
 
 def show(
@@ -50,6 +49,7 @@ def show(
     print_table(
         ("field", "value", "kind", "source"), rows, title=f"{profile.title} ({profile.id}, hash {profile.hash})"
     )
+    print()
     sources = [(key, " ".join((source.ref, source.date)).strip()) for key, source in profile.sources.items()]
     print_table(("source", "reference"), sources)
 
@@ -102,12 +102,17 @@ def _headline(profile: Profile) -> dict[str, str | float | None]:
 
 
 def _cells(headline: dict[str, str | float | None]) -> list[str]:
-    units = {
+    columns = {
+        "name": "",
+        "title": "",
         "bf16_dense_flops_per_s": "FLOP/s",
         "memory_bytes": "B",
         "memory_bandwidth_bytes_per_s": "B/s",
     }
-    return [
-        value if isinstance(value, str) else "-" if value is None else format_quantity(value, units[key])
-        for key, value in headline.items()
-    ]
+    return [_cell(headline[key], unit) for key, unit in columns.items()]
+
+
+def _cell(value: str | float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else format_quantity(value, unit)

@@ -21,12 +21,16 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for column in columns:
         table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a cell are no markup
-    Console().print(table)
+    console = Console()
+    with console.capture() as captured:
+        console.print(table)
+    # Without the blanks that fill the last column, so that output in a file or a test is clean.
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def _plain(value: object) -> object:

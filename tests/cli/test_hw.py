@@ -10,8 +10,7 @@ H100_BANDWIDTH_BYTES_PER_S = 3.35e12
 def test_list_has_a_line_for_each_shipped_profile(cli):
     result = cli("hw", "list")
     assert result.code == 0
-    for name in list_profiles():
-        assert f" {name} " in result.stdout
+    assert {line.split()[0] for line in result.stdout.splitlines()} >= set(list_profiles())
 
 
 def test_list_as_json_is_in_si_units(cli):
