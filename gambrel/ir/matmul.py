@@ -149,13 +149,13 @@ class GroupedEinsumOp(PlacedOp):
     def accept(self) -> Sequence[TensorType]:
         """Rows follow the experts; the contracted dim follows the weight's."""
         rows, weight = rank_of(self.rows, 2, "rows"), rank_of(self.weight, 3, "expert weight")
-        experts, inner, _ = weight.dims
-        row_axes = rows.dims[0].axes
+        experts, inner, outer = weight.dims
+        row_axes = without(rows.dims[0].axes, (*inner.axes, *outer.axes))
         if not set(experts.axes) <= set(row_axes):
             spread = ("edp",) if "ep" in experts.axes else ()
             row_axes = (*experts.axes, *without(row_axes, (*experts.axes, *spread)), *spread)
         placed = rows.with_dims([Dim(rows.dims[0].size, row_axes), Dim(rows.dims[1].size, inner.axes)])
-        return [placed, weight, *(tensor(b).with_dims([experts, weight.dims[2]]) for b in self.bias)]
+        return [placed, weight, *(tensor(b).with_dims([experts, outer]) for b in self.bias)]
 
     def infer(self) -> TensorType:
         """Rows stay where they are; partial over the axes of the contracted dim."""
