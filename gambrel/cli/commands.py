@@ -4,7 +4,10 @@ from typing import NamedTuple
 
 DESCRIPTION = "Estimate how a model runs on hardware: how fast, how much memory, energy and money, and what bounds it."
 
-GROUPS = {"hw": "List, show and check hardware profiles."}
+GROUPS = {
+    "models": "List the shipped models; show how a config is understood.",
+    "hw": "List, show and check hardware profiles.",
+}
 """Commands that have subcommands, and what each is about."""
 
 
@@ -23,6 +26,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command("models list", "gambrel.cli.models:list_", "List the models of the shipped library."),
+    Command("models show", "gambrel.cli.models:show", "Show a model's layers and parameters, and what was assumed."),
     Command("hw list", "gambrel.cli.hw:list_", "List the shipped hardware profiles."),
     Command("hw show", "gambrel.cli.hw:show", "Show every number of a profile with its source."),
     Command("hw validate", "gambrel.cli.hw:validate", "Check profiles; reports all errors of a file at once."),

@@ -15,15 +15,27 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
-    """Print rows of text under their column names; columns whose name begins with `>` are aligned to the right."""
+    """Print rows of text under their column names; columns whose name begins with `>` are aligned to the right.
+
+    Without columns there is no head, and the rows say themselves what they are.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD if columns else None,
+        show_header=bool(columns),
+        show_edge=False,
+        pad_edge=False,
+    )
     for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        table.add_column(
+            column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a cell are no markup
     console = Console()
