@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from xdsl.dialects.builtin import StringAttr
+from xdsl.dialects.builtin import StringAttr, UnitAttr
 from xdsl.ir import Dialect, Operation, Region, SSAValue
 from xdsl.irdl import (
     IRDLOperation,
+    ParsePropInAttrDict,
     irdl_op_definition,
     opt_prop_def,
     prop_def,
@@ -24,7 +25,7 @@ from gambrel.ir.expr import Expr
 from gambrel.ir.types import ExprAttr, TensorType, parse_expr
 
 PhaseName = Literal["prefill", "decode"]
-GroupKind = Literal["gemm", "attention", "pointwise", "append"]
+GroupKind = Literal["product", "pointwise"]
 
 
 @irdl_op_definition
@@ -163,10 +164,18 @@ class StageOp(IRDLOperation):
 
 @irdl_op_definition
 class GroupOp(IRDLOperation):
-    """Ops that run as one kernel: what flows between them stays on chip."""
+    """Ops that run as one kernel: what flows between them stays on chip.
 
+    Properties:
+        kind: What the kernel is, one of GroupKind.
+        joins_previous: The kernel is the tail of the last kernel of the repetition before (a norm that runs together
+            with the residual addition that ends the layer before it).
+    """
+
+    irdl_options = (ParsePropInAttrDict(),)
     name = "structure.group"
     kind = prop_def(StringAttr)
+    joins_previous = opt_prop_def(UnitAttr)
     res = var_result_def(TensorType)
     body = region_def("single_block")
     traits = traits_def(RecursiveMemoryEffect())
