@@ -1,17 +1,10 @@
 """Build one kind of block from a family's traits and a config's facts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gambrel.errors import did_you_mean
-from gambrel.frontends.architecture import (
-    Activation,
-    Attention,
-    Ffn,
-    LatentAttention,
-    Mlp,
-    MoE,
-    SelfAttention,
-)
+from gambrel.frontends.architecture import Activation, Attention, Ffn, LatentAttention, Mlp, MoE, SelfAttention
 from gambrel.frontends.hf.facts import Facts
 from gambrel.frontends.hf.traits import Dense, Experts, Grouped, Latent, Window, resolve
 
@@ -114,24 +107,17 @@ def _over_layers(base: SelfAttention, traits: Grouped, facts: Facts, layers: int
     unrotated = _layers_without_rope(traits, facts, layers)
     limited = window is not None or chunk is not None
     built: list[Attention] = []
-    for index, kind in enumerate(kinds):
-        rotated = not unrotated[index] and (traits.rope_on == "all" or kind != FULL or not limited)
+    for kind, plain in zip(kinds, unrotated, strict=True):
+        rotated = not plain and (traits.rope_on == "all" or kind != FULL or not limited)
+        # a norm without weights belongs to the rotation: layers that are not rotated have none
+        normed = rotated or (base.qk_norm is not None and base.qk_norm.norm.weight)
         built.append(
-            SelfAttention(
-                heads=base.heads,
-                kv_heads=base.kv_heads,
-                head_dim=base.head_dim,
-                v_head_dim=base.v_head_dim,
-                qkv_bias=base.qkv_bias,
-                out_bias=base.out_bias,
-                # a norm without weights follows the rotation, so layers that are not rotated have none
-                qk_norm=base.qk_norm if rotated or (base.qk_norm and base.qk_norm.norm.weight) else None,
+            replace(
+                base,
+                qk_norm=base.qk_norm if normed else None,
                 rotary_dim=rotary_dim if rotated else 0,
-                alibi=base.alibi,
                 window=window if kind == SLIDING else None,
                 chunk=chunk if kind == CHUNKED else None,
-                sinks=base.sinks,
-                softcap=base.softcap,
             )
         )
     return built

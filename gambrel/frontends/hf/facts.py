@@ -12,7 +12,7 @@ MAX_COUNT = 100_000_000
 """No width, length or number of parts of a model comes near this; what does is a typing error."""
 
 MAXIMA: dict[str, int] = {
-    "num_hidden_layers": 10_000,
+    "num_hidden_layers": 1_000,
     "num_attention_heads": 65_536,
     "num_key_value_heads": 65_536,
     "head_dim": 65_536,
@@ -169,7 +169,7 @@ class Facts:
         return tuple(
             f"{self._prefix}{key}"
             for key, value in self.values.items()
-            if value is not None and key not in self._used and not is_irrelevant(key)
+            if value is not None and key not in self._used and key not in UNMODELLED and not is_irrelevant(key)
         )
 
     def finish(self) -> None:

@@ -241,7 +241,6 @@ FAMILIES: tuple[Family, ...] = (
         norm=LAYER_NORM,
         placement="parallel",
         head_bias=True,
-        unused=("qk_layernorm",),
     ),
     GPT2,
     replace(

@@ -47,8 +47,8 @@ IGNORED: frozenset[str] = frozenset(
     expert_selection_fn shared_expert_combination_strategy use_routing_bias route_norm
     swiglu_limit query_pre_attn_scalar logit_scale embedding_multiplier residual_multiplier logits_scaling
     attention_multiplier attn_scale floor_scale attn_temperature_tuning use_gemma_norm qk_layernorm_eps
-    problem_type id2label label2id chunk_size_feed_forward task_specific_params is_decoder is_encoder_decoder
-    tie_encoder_decoder add_cross_attention cross_attention_hidden_size finetuning_task pruned_heads prefix
+    problem_type id2label label2id chunk_size_feed_forward task_specific_params is_decoder
+    tie_encoder_decoder cross_attention_hidden_size finetuning_task pruned_heads prefix
     max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p
     typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size bad_words_ids
     num_return_sequences output_scores forced_bos_token_id forced_eos_token_id remove_invalid_values
@@ -60,6 +60,9 @@ IGNORED: frozenset[str] = frozenset(
 """Keys that change neither shapes nor the work: numerics, token ids, training, generation and bookkeeping."""
 
 UNMODELLED: dict[str, str] = {
+    "is_encoder_decoder": "an encoder beside the decoder",
+    "add_cross_attention": "cross-attention",
+    "qk_layernorm": "norms of queries and keys that this family does not have",
     "index_topk": "a sparse-attention indexer",
     "sparse_attention_config": "block-sparse attention",
     "kv_lora_rank": "latent attention in a family that is read as grouped attention",
