@@ -45,7 +45,7 @@ def _compute(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Devic
         case GroupedGemm():
             return grouped_gemm(kernel, device)
         case Attention(decode=True):
-            return attention_decode(kernel, device, residency)
+            return attention_decode(kernel, device)
         case Attention():
             return attention_prefill(kernel, device)
         case MemoryBound():

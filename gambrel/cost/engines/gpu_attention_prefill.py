@@ -22,14 +22,14 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     """Prices fused attention by its query tiles: matrix work and exponentials per tile, spread over the units.
 
     ```
-    nq = ceil(S/128)
+    tiles = b min(h ceil(S/128), h_kv ceil(S h/h_kv/128))
     tile(L) = [(256 (d + dv) L/(e_c F/N))^3 + (128 L/(exponentials f))^3]^(1/3) + tile_overhead
     T = launch + prologue_passes 2 QKV_bytes/B
-        + max(max(b h nq tile(mean L)/N, min(tile(longest L), b h nq tile(mean L))) + tail, bytes/B)
+        + max(max(tiles tile(mean L)/N, min(tile(longest L), tiles tile(mean L))) + tail, bytes/B)
     ```
-    mean L is `pairs/S` plus half a tile of masked work, at most the longest; the longest is `kv_len`, at most twice the
-    mean (a causal triangle). The tail is half the longest tile once tiles outnumber units. The prologue is only there
-    where the kernel says so.
+    Few queries of several heads share a tile where the heads share keys. mean L is `pairs/S` plus half a tile of masked
+    work, at most the longest; the longest is `kv_len`, at most twice the mean (a causal triangle). The tail is half the
+    longest tile once tiles outnumber units. The prologue is only there where the kernel says so.
 
     Does not count: cache misses on keys and values read by several tiles, unequal lengths within the batch.
 
@@ -50,7 +50,8 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     mean = np.minimum(kernel.pairs / np.maximum(kernel.q_len, 1.0) + (Q_TILE - 1.0) / 2.0, longest)
     longest = np.minimum(longest, 2.0 * mean)
     per_key = p_norm(2.0 * Q_TILE * width / flops, Q_TILE / exponentials, 3.0)
-    tiles = kernel.batch * kernel.heads * np.ceil(kernel.q_len / Q_TILE)
+    packed = kernel.kv_heads * np.ceil(kernel.q_len * kernel.heads / np.maximum(kernel.kv_heads, 1e-9) / Q_TILE)
+    tiles = kernel.batch * np.minimum(kernel.heads * np.ceil(kernel.q_len / Q_TILE), packed)
     work = tiles * (per_key * mean + p.tile_overhead)
     last = per_key * longest + p.tile_overhead
     spread = np.maximum(work / device.num_units, np.minimum(last, work))

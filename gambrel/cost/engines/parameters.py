@@ -102,23 +102,19 @@ class Decode:
         launch: Seconds of start-up and drain.
         memory_efficiency: Achievable share of the memory bandwidth.
         memory_ramp: Seconds until the memory pipeline is full.
-        block_bytes_per_s: Rate at which one block streams its keys and values.
+        block_elements_per_s: Rate at which one block takes in key and value elements.
         block_overhead: Seconds of start-up per wave of blocks.
         split_overhead: Seconds of the combine step after a split along the keys.
         compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
-        cache_bytes_per_clock_per_unit: Rate at which a cache-resident KV cache is streamed.
-        cache_share: Share of the last-level cache that keys and values can occupy.
     """
 
     launch: Number = 5.0e-6
     memory_efficiency: Number = 0.85
     memory_ramp: Number = 6.0e-6
-    block_bytes_per_s: Number = 45e9
+    block_elements_per_s: Number = 15e9
     block_overhead: Number = 2.0e-6
     split_overhead: Number = 2.5e-6
     compute_efficiency: Number = 0.30
-    cache_bytes_per_clock_per_unit: Number = 20.0
-    cache_share: Number = 0.7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ class Residency:
     """Where operands are when a kernel starts.
 
     Attributes:
-        activations_hot: Whether activations, results and KV caches that fit were left in the last-level cache.
+        activations_hot: Whether activations and results that fit were left in the last-level cache.
         weight_copies: Copies of the weights that a measuring loop rotates over; infinity for weights that come from
             device memory each time, as in a model that does not fit the cache.
     """

@@ -1,0 +1,1 @@
+"""Accuracy and speed, measured by hand: never part of the test suite."""

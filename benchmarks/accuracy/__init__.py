@@ -1,0 +1,1 @@
+"""Accuracy against open measurements: kernels and end to end."""
