@@ -131,6 +131,11 @@ def parse_quantity_as(text: str, dimensions: Iterable[Dimension]) -> tuple[float
     raise _error(text, f"measured in {unit.dimension}", f"{' or '.join(wanted)} is wanted here", example)
 
 
+def example_of(dimension: Dimension) -> str:
+    """How a quantity of this dimension is written."""
+    return _EXAMPLES[dimension]
+
+
 def format_quantity(value: float, unit: str) -> str:
     """A quantity for people, with four significant digits: `3.35 TB/s`, `80 GB`, `12.3 ms`.
 

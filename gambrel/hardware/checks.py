@@ -27,11 +27,12 @@ def check(profile: Profile, *, physics: bool = True) -> list[Finding]:
 
     Args:
         profile: As read; a NaN stands for what is missing or broken, and breaks no rule.
-        physics: Whether to compare the numbers with each other. A what-if may leave physics behind.
+        physics: Whether to compare peaks, clocks, levels and power with each other; a what-if may leave them behind,
+            but not the order of the network, which says which level a collective crosses.
     """
-    rules: tuple[Callable[[Profile], Iterator[Finding]], ...] = (_references, _positive, _usable)
+    rules: tuple[Callable[[Profile], Iterator[Finding]], ...] = (_references, _positive, _usable, _link_order)
     if physics:
-        rules += (_peaks, _sparsity, _memory_order, _host_order, _link_order, _power)
+        rules += (_peaks, _sparsity, _memory_order, _host_order, _power)
     return [finding for rule in rules for finding in rule(profile)]
 
 
@@ -48,6 +49,8 @@ def quantities(record: object, path: tuple[str, ...] = ()) -> Iterator[tuple[tup
 
 
 def _references(profile: Profile) -> Iterator[Finding]:
+    if profile.abstract:
+        return  # what a base refers to may come with the profile that extends it
     units = (*profile.units, "device")
     compute = profile.compute
     uses = [(("units", name, "per"), unit.per, units) for name, unit in profile.units.items()]
@@ -62,12 +65,12 @@ def _references(profile: Profile) -> Iterator[Finding]:
         if not count_in_device(profile, name):
             yield Finding(("units", name, "per"), f"units.{name} is inside itself", "`per` must lead to `device`")
     devices = [name for name, level in profile.memory.items() if level.role == "device"]
-    if len(devices) > 1 or not (devices or profile.abstract):
+    if len(devices) != 1:
         what = f"{len(devices)} memory levels have the role `device`"
         yield Finding(("memory",), what, "one memory holds the weights and the KV cache")
-    if devices and profile.memory[devices[0]].bandwidth is None and not profile.abstract:
+    if devices and profile.memory[devices[0]].bandwidth is None:
         yield Finding(("memory", devices[0]), f"memory.{devices[0]}.bandwidth is missing", "device memory needs one")
-    if not (profile.compute.matrix or profile.abstract):
+    if not profile.compute.matrix:
         yield Finding(("compute",), "compute.matrix has no number format", "nothing could be multiplied")
 
 

@@ -54,7 +54,7 @@ def load_device(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Devi
 
 
 def validate_file(path: str | Path) -> list[Problem]:
-    """All that is wrong with a profile, in the order of its lines; empty where nothing is."""
+    """All that is wrong with a profile, form before physics; empty where nothing is."""
     try:
         _, problems = _read(resolve(Path(path)))
     except ProfileError as error:

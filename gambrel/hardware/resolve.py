@@ -16,7 +16,7 @@ WHAT_IF = "what-if"
 _NOT_INHERITED = frozenset({"id", "title", "aliases", "abstract", "extends", "default_source", "status"})
 # Optional sections that an override may open; elsewhere a missing step of the path is a slip of the pen.
 _OPENABLE = re.compile(r"price|parameters(\.[^.]+)?|limits|power\.energy_per_flop")
-_FACTOR = re.compile(r"(\d+\.?\d*|\.\d+)\s*x")
+_FACTOR = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))\s*x")
 _PERCENT = re.compile(r"([-+]\s*(?:\d+\.?\d*|\.\d+))\s*%")
 _NUMBER_AND_UNIT = re.compile(r"\s*([-+]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(.*)")
 
@@ -58,7 +58,7 @@ def find_profile(name_or_path: str | Path) -> Path:
             where=name or "''",
             what="unknown device",
             why="it is neither a shipped profile nor a path to a YAML file",
-            fix=did_you_mean(name.lower(), [*shipped_names(), *aliases]),
+            fix=did_you_mean(name.lower(), shipped_names()),
         )
     )
 
@@ -210,7 +210,7 @@ def _set(tree: Mapping, path: tuple[str, ...], done: tuple[str, ...], value: str
         node = old.node if old else None
         if old is None and _OPENABLE.fullmatch(".".join(here)):
             node = Mapping(mark=mark, entries={})
-        if not isinstance(node, Mapping) or (_is_quantity(node) and rest):
+        if not isinstance(node, Mapping) or _is_quantity(node):
             raise _no_target(tree, here, mark, has_value=old is not None)
         new: Node = _set(node, rest, here, value, mark)
     elif value == "null":
@@ -226,8 +226,8 @@ def _no_target(tree: Mapping, path: tuple[str, ...], mark: Mark, *, has_value: b
     shown = ".".join(path)
     if has_value:
         return ProfileError(Problem(where=str(mark), what=f"{shown} is a value", why="nothing stands below it"))
-    known = [".".join((*path[:-1], key)) for key in tree.entries]
-    return ProfileError(Problem(where=str(mark), what=f"the profile has no {shown!r}", fix=did_you_mean(shown, known)))
+    fix = did_you_mean(path[-1], tree.entries)
+    return ProfileError(Problem(where=str(mark), what=f"the profile has no {shown!r}", fix=fix))
 
 
 def _new_value(tree: Mapping, path: tuple[str, ...], value: str, mark: Mark) -> Node:
@@ -235,11 +235,9 @@ def _new_value(tree: Mapping, path: tuple[str, ...], value: str, mark: Mark) -> 
     old = entry.node if entry else None
     text = old.get("value") if isinstance(old, Mapping) and _is_quantity(old) else old
     if isinstance(old, Mapping) and not _is_quantity(old):
-        known = [".".join((*path, key)) for key in old.entries]
-        shown = ".".join(path)
-        raise ProfileError(
-            Problem(where=str(mark), what=f"{shown} is a section", why="one field is set at a time", fix=_list(known))
-        )
+        fix = f"Its fields: {', '.join(old.entries)}"
+        what = f"{'.'.join(path)} is a section"
+        raise ProfileError(Problem(where=str(mark), what=what, why="one field is set at a time", fix=fix))
     factor, percent = _FACTOR.fullmatch(value), _PERCENT.fullmatch(value)
     if factor or percent:
         if not isinstance(text, Scalar) or not (split := _NUMBER_AND_UNIT.fullmatch(text.text)):
@@ -256,7 +254,3 @@ def _what_if(text: str, note: str, mark: Mark) -> Mapping:
     words = {"value": text, "source": WHAT_IF, "kind": "estimated", "note": f"what-if: {note}"}
     entries = {k: Entry(key_mark=mark, node=Scalar(mark=mark, text=v, quoted=k != "value")) for k, v in words.items()}
     return Mapping(mark=mark, entries=entries)
-
-
-def _list(names: list[str]) -> str:
-    return f"Known: {', '.join(names)}"
