@@ -6,6 +6,7 @@ from dataclasses import replace
 from gambrel.errors import did_you_mean
 from gambrel.frontends.architecture import Activation, Attention, Ffn, LatentAttention, Mlp, MoE, SelfAttention
 from gambrel.frontends.hf.facts import Facts
+from gambrel.frontends.hf.source import JsonValue
 from gambrel.frontends.hf.traits import Dense, Experts, Grouped, Latent, Window, resolve
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -151,8 +152,9 @@ def _periodic_kinds(window: Window, facts: Facts, layers: int) -> list[str]:
     """`sliding_window_pattern` is a period, or one letter a layer of a period: L local, G global."""
     pattern = facts.values.get("sliding_window_pattern")
     if isinstance(pattern, str):
-        letters = facts.text("sliding_window_pattern") or "G"
-        good = bool(letters) and set(letters) <= {"L", "G"}
+        facts.use("sliding_window_pattern")
+        letters = pattern or " "
+        good = set(letters) <= {"L", "G"}
         what = f"sliding_window_pattern is {letters!r}"
         facts.require(good, "sliding_window_pattern", what=what, why="its letters are L and G", fix="Correct it")
         return [SLIDING if letters[index % len(letters)] == "L" else FULL for index in range(layers)]
@@ -198,16 +200,25 @@ def _rotary_dim(traits: Grouped, facts: Facts, head_dim: int) -> int:
         what = f"rotary_dim is {rotary_dim}"
         facts.require(rotary_dim <= head_dim, "rotary_dim", what=what, why=f"a head has {head_dim}", fix="Write less")
         return rotary_dim
-    nested = facts.values.get("rope_parameters")
-    if isinstance(nested, dict) and isinstance(share := nested.get("partial_rotary_factor"), int | float):
-        facts.use("partial_rotary_factor", "rotary_pct")
+    key, share = _rotary_share(facts)
+    facts.use("partial_rotary_factor", "rotary_pct")
+    if share is None:
+        if traits.rotary_fraction != 1:
+            facts.default(key, traits.rotary_fraction)
+        return int(head_dim * traits.rotary_fraction)
+    if isinstance(share, int | float) and not isinstance(share, bool) and 0 < share <= 1:
         return int(head_dim * share)
+    facts.fail(key, f"{key} is {share!r}", why="it is a share of a head", fix="Write a number above 0 and at most 1")
+    return head_dim
+
+
+def _rotary_share(facts: Facts) -> tuple[str, JsonValue]:
+    """The rotated share of a head as the config spells it, newer configs inside `rope_parameters`."""
+    nested = facts.values.get("rope_parameters")
+    if isinstance(nested, dict) and nested.get("partial_rotary_factor") is not None:
+        return "partial_rotary_factor", nested["partial_rotary_factor"]
     key = next((key for key in ("partial_rotary_factor", "rotary_pct") if facts.has(key)), "partial_rotary_factor")
-    if traits.rotary_fraction == 1 and not facts.has(key):
-        return head_dim
-    fraction = facts.number(key, default=traits.rotary_fraction) or traits.rotary_fraction
-    facts.require(fraction <= 1, key, what=f"{key} is {fraction}", why="it is a share of a head", fix="Write at most 1")
-    return int(head_dim * fraction)
+    return key, facts.values.get(key)
 
 
 def _activation(facts: Facts, default: Activation) -> Activation:
@@ -260,6 +271,9 @@ def _sparse_layers(traits: Experts, facts: Facts, layers: int) -> list[bool]:
         return _kinds_to_sparse(listed, facts)
     if traits.pattern == "first_dense":
         first = facts.count("first_k_dense_replace", minimum=0)
+        names = ("first_k_dense_replace", "num_hidden_layers")
+        what = f"first_k_dense_replace is {first}"
+        facts.require(first < layers, *names, what=what, why=f"there are {layers} layers", fix="Write fewer")
         if isinstance(facts.values.get("moe_layer_freq"), list):
             flags = facts.sequence("moe_layer_freq", length=layers) or [1] * layers
             return [bool(flag) for flag in flags]

@@ -130,11 +130,14 @@ class Facts:
 
     def mapping(self, name: str) -> dict[str, JsonValue] | None:
         """A nested object, or None where there is none."""
-        value = self.values.get(name)
-        if not isinstance(value, dict):
+        found = self._find(name)
+        if found is None:
             return None
-        self._used.add(name)
-        return value
+        key, value = found
+        if isinstance(value, dict):
+            return value
+        self.fail(name, f"{key} is {_shown(value)}", why="it must be an object", fix="Write it in braces")
+        return None
 
     def has(self, name: str) -> bool:
         """Whether the config gives the fact, null aside."""

@@ -22,8 +22,11 @@ def published_dtype(facts: Facts) -> str | None:
     """The plain dtype of the weights in this project's names."""
     for key in ("torch_dtype", "dtype"):
         name = facts.values.get(key)
-        if isinstance(name, str):
-            return DTYPES.get(name)
+        if name is None:
+            continue
+        if isinstance(name, str) and name in DTYPES:
+            return DTYPES[name]
+        facts.remarks.append(f"the {key} {name!r} is not understood")
     return None
 
 
