@@ -14,7 +14,7 @@ from gambrel.ir.op import PlacedOp, integer, label_property, match_sizes, rank_o
 from gambrel.ir.types import Dim, TensorType, tensor
 
 Convention = Literal["served", "hf-dense"]
-"""How FLOPs are counted: as serving kernels run (causal halves, windows), or dense S_q x S_k as Hugging Face modules."""
+"""How FLOPs are counted: as serving kernels run (causal halves, windows), or dense S_q x S_k as in Hugging Face."""
 
 
 @irdl_op_definition

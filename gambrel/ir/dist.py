@@ -196,7 +196,9 @@ class AllToAllOp(ConversionOp):
         old = {axis for pair in changed for axis in pair[0]}
         new = {axis for pair in changed for axis in pair[1]}
         same = old == new and len(changed) == 2
-        regroup = len(changed) == 1 and old != new and ("ep" in old | new) and any(overlap(a, b) for a in old for b in new)
+        regroup = (
+            len(changed) == 1 and old != new and ("ep" in old | new) and any(overlap(a, b) for a in old for b in new)
+        )
         if self.before.partial == self.after.partial and (same or regroup):
             return ""
         return "all_to_all moves a split between dims or regroups rows by expert"

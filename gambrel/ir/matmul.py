@@ -171,9 +171,7 @@ class GroupedEinsumOp(PlacedOp):
     def shape(self) -> MatmulShape:
         """Sizes on one device; m counts all rows of all local experts."""
         rows, weight = tensor(self.rows), tensor(self.weight)
-        return MatmulShape(
-            batch=product(()), m=rows.dims[0].local, n=weight.dims[2].local, k=weight.dims[1].local
-        )
+        return MatmulShape(batch=product(()), m=rows.dims[0].local, n=weight.dims[2].local, k=weight.dims[1].local)
 
     @property
     def experts(self) -> Dim:

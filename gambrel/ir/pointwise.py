@@ -40,7 +40,7 @@ MAPS: dict[str, MapFunction] = {
     "sigmoid_mul": MapFunction(2, 4),
     "clamped_silu_mul": MapFunction(2, 8),
 }
-"""Elementwise functions by name. FLOPs count arithmetic outside the matrix units; their time is traffic nearly always."""
+"""Elementwise functions by name. FLOPs run outside the matrix units; what they take is nearly always traffic."""
 
 
 @irdl_op_definition

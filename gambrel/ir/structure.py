@@ -16,7 +16,7 @@ from xdsl.irdl import (
     var_operand_def,
     var_result_def,
 )
-from xdsl.parser import Parser
+from xdsl.parser import Parser, UnresolvedOperand
 from xdsl.printer import Printer
 from xdsl.traits import IsTerminator, Pure, RecursiveMemoryEffect
 from xdsl.utils.exceptions import VerifyException
@@ -123,7 +123,7 @@ class RepeatOp(IRDLOperation):
         count = parse_expr(parser)
         label = parser.parse_optional_str_literal() or ""
 
-        def pair() -> tuple[Parser.UnresolvedArgument, object]:
+        def pair() -> tuple[Parser.UnresolvedArgument, UnresolvedOperand]:
             arg = parser.parse_argument(expect_type=False)
             parser.parse_punctuation("=")
             return arg, parser.parse_unresolved_operand()

@@ -59,7 +59,7 @@ class Tensor(NamedTuple):
 
 @irdl_attr_definition
 class TensorType(Data[Tensor], TypeAttribute):
-    """`!model.t<format, [dims] partial{axes}>`; the placement is part of the type, so checking types checks placement."""
+    """`!model.t<format, [dims] partial{axes}>`; placement is part of the type, so checking types checks it."""
 
     name = "model.t"
 
@@ -220,9 +220,7 @@ def _parse_primary(parser: AttrParser) -> Expr:
 
 
 def _parse_axes(parser: AttrParser) -> Axes:
-    return tuple(
-        parser.parse_optional_comma_separated_list(parser.Delimiter.BRACES, lambda: parser.parse_identifier()) or ()
-    )
+    return tuple(parser.parse_optional_comma_separated_list(parser.Delimiter.BRACES, parser.parse_identifier) or ())
 
 
 def _braces(axes: Sequence[str]) -> str:

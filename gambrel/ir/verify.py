@@ -102,5 +102,5 @@ def _mesh_problems(module: ModuleOp) -> Iterator[Problem]:
                     yield Problem(
                         where=describe(op),
                         what=f"mesh axis '{axis}' is not declared",
-                        fix=f'Add it to the axes of dist.mesh (declared: {", ".join(sorted(declared)) or "none"})',
+                        fix=f"Add it to the axes of dist.mesh (declared: {', '.join(sorted(declared)) or 'none'})",
                     )

@@ -125,10 +125,7 @@ def _pointwise_runs(block: Block) -> list[list[Operation]]:
 def _wrap(ops: Sequence[Operation], kind: GroupKind) -> GroupOp:
     inside = set(ops)
     escaping = [
-        result
-        for op in ops
-        for result in op.results
-        if any(use.operation not in inside for use in result.uses)
+        result for op in ops for result in op.results if any(use.operation not in inside for use in result.uses)
     ]
     body = Block()
     group = GroupOp(kind, Region(body), [tensor(value) for value in escaping])

@@ -48,7 +48,7 @@ STRATEGIES: Mapping[str, Strategy] = {
             rules={**_DATA, **_TENSOR_PARALLEL, "expert_ffn": ("tp",)},
             axes=("dp", "cp", "tp"),
             sequence_axes=("tp",),
-            source="Korthikanti et al., Reducing Activation Recomputation in Large Transformer Models, 2022, section 4.2",
+            source="Korthikanti et al., Reducing Activation Recomputation in Large Transformers, 2022, section 4.2",
         ),
         Strategy(
             name="moe-ep",

@@ -1,5 +1,7 @@
 """Attention blocks: grouped-query attention with a cache of heads, latent attention with a compressed cache."""
 
+from typing import NamedTuple
+
 from xdsl.ir import SSAValue
 
 from gambrel.frontends.architecture import Attention, LatentAttention, Norm, QkNorm, SelfAttention
@@ -11,6 +13,19 @@ from gambrel.ir.pointwise import ConcatOp, RopeOp, SliceOp
 _RMS = Norm(kind="rms")
 
 
+class _Heads(NamedTuple):
+    """Heads of one kind: the logical name of their dim, how many, and the width of each."""
+
+    name: str
+    number: int
+    width: int
+
+    @property
+    def dims(self) -> dict[str, int]:
+        """The two dims of a tensor of these heads."""
+        return {self.name: self.number, "head_dim": self.width}
+
+
 def attend(scope: Scope, hidden: int, attention: Attention, x: SSAValue) -> SSAValue:
     """The attention block of one layer on its (normalised) input `[b, s, hidden]`, up to the output projection."""
     if isinstance(attention, LatentAttention):
@@ -19,44 +34,41 @@ def attend(scope: Scope, hidden: int, attention: Attention, x: SSAValue) -> SSAV
 
 
 def _grouped(scope: Scope, hidden: int, a: SelfAttention, x: SSAValue) -> SSAValue:
-    q = _project(scope, x, "attn.q", hidden, "heads", a.heads, a.head_dim, bias=a.qkv_bias)
-    k = _project(scope, x, "attn.k", hidden, "kv_heads", a.kv_heads, a.head_dim, bias=a.qkv_bias)
-    v = _project(scope, x, "attn.v", hidden, "kv_heads", a.kv_heads, a.v_head_dim, bias=a.qkv_bias)
+    queries, keys = _Heads("heads", a.heads, a.head_dim), _Heads("kv_heads", a.kv_heads, a.head_dim)
+    values = _Heads("kv_heads", a.kv_heads, a.v_head_dim)
+    q = _project(scope, x, "attn.q", hidden, queries, bias=a.qkv_bias)
+    k = _project(scope, x, "attn.k", hidden, keys, bias=a.qkv_bias)
+    v = _project(scope, x, "attn.v", hidden, values, bias=a.qkv_bias)
     if a.qk_norm is not None:
-        q = _qk_norm(scope, a.qk_norm, q, "attn.q_norm", "heads", a.heads, a.head_dim)
-        k = _qk_norm(scope, a.qk_norm, k, "attn.k_norm", "kv_heads", a.kv_heads, a.head_dim)
+        q = _qk_norm(scope, a.qk_norm, q, "attn.q_norm", queries)
+        k = _qk_norm(scope, a.qk_norm, k, "attn.k_norm", keys)
     if a.rotary_dim:
         q = RopeOp(q, a.rotary_dim, label=scope.name("attn.q_rope")).res
         k = RopeOp(k, a.rotary_dim, label=scope.name("attn.k_rope")).res
     if a.sinks:
         scope.weight("attn.sinks", "scalar", heads=a.heads)
     window = a.window if a.window is not None else a.chunk
-    keys = scope.append(scope.cache("attn.k_cache", CACHE_DIMS, a.kv_heads, a.head_dim, window), k, "attn.k_append")
-    values = scope.append(scope.cache("attn.v_cache", CACHE_DIMS, a.kv_heads, a.v_head_dim, window), v, "attn.v_append")
-    out = AttentionOp(q, keys, values, window=window, label=scope.name("attn")).res
-    return _output(scope, out, hidden, a.heads, a.v_head_dim, bias=a.out_bias)
+    k = scope.append(scope.cache("attn.k_cache", CACHE_DIMS, a.kv_heads, a.head_dim, window), k, "attn.k_append")
+    v = scope.append(scope.cache("attn.v_cache", CACHE_DIMS, a.kv_heads, a.v_head_dim, window), v, "attn.v_append")
+    out = AttentionOp(q, k, v, window=window, label=scope.name("attn")).res
+    return _output(scope, out, hidden, _Heads("heads", a.heads, a.v_head_dim), bias=a.out_bias)
 
 
-def _project(
-    scope: Scope, x: SSAValue, label: str, hidden: int, heads_name: str, heads: int, width: int, *, bias: bool
-) -> SSAValue:
-    weight = scope.weight(label, "matmul", **{"hidden": hidden, heads_name: heads, "head_dim": width})
+def _project(scope: Scope, x: SSAValue, label: str, hidden: int, heads: _Heads, *, bias: bool) -> SSAValue:
+    weight = scope.weight(label, "matmul", hidden=hidden, **heads.dims)
     out = EinsumOp("bsd,dhe->bshe", x, weight, label=scope.name(label)).res
-    return scope.bias(out, f"{label}_bias", **{heads_name: heads, "head_dim": width}) if bias else out
+    return scope.bias(out, f"{label}_bias", **heads.dims) if bias else out
 
 
-def _output(scope: Scope, x: SSAValue, hidden: int, heads: int, width: int, *, bias: bool) -> SSAValue:
-    weight = scope.weight("attn.o", "matmul", heads=heads, head_dim=width, hidden=hidden)
+def _output(scope: Scope, x: SSAValue, hidden: int, heads: _Heads, *, bias: bool) -> SSAValue:
+    weight = scope.weight("attn.o", "matmul", **heads.dims, hidden=hidden)
     out = EinsumOp("bshe,hed->bsd", x, weight, label=scope.name("attn.o")).res
     return scope.bias(out, "attn.o_bias", hidden=hidden) if bias else out
 
 
-def _qk_norm(
-    scope: Scope, qk_norm: QkNorm, x: SSAValue, label: str, heads_name: str, heads: int, width: int
-) -> SSAValue:
-    if qk_norm.scope == "head":
-        return scope.norm(qk_norm.norm, x, label, head_dim=width)
-    return scope.norm(qk_norm.norm, x, label, **{heads_name: heads, "head_dim": width})
+def _qk_norm(scope: Scope, qk_norm: QkNorm, x: SSAValue, label: str, heads: _Heads) -> SSAValue:
+    dims = {"head_dim": heads.width} if qk_norm.scope == "head" else heads.dims
+    return scope.norm(qk_norm.norm, x, label, **dims)
 
 
 def _latent(scope: Scope, hidden: int, a: LatentAttention, x: SSAValue) -> SSAValue:
@@ -79,7 +91,7 @@ def _latent(scope: Scope, hidden: int, a: LatentAttention, x: SSAValue) -> SSAVa
         out = _absorbed(scope, a, q, entries, up, value_up)
     else:
         out = _expanded(scope, a, q, entries, up, value_up)
-    return _output(scope, out, hidden, a.heads, a.v_head_dim, bias=a.bias)
+    return _output(scope, out, hidden, _Heads("heads", a.heads, a.v_head_dim), bias=a.bias)
 
 
 def _latent_queries(scope: Scope, hidden: int, a: LatentAttention, x: SSAValue) -> SSAValue:

@@ -2,7 +2,7 @@
 
 from xdsl.ir import SSAValue
 
-from gambrel.frontends.architecture import Activation, Ffn, MoE
+from gambrel.frontends.architecture import Activation, Ffn, Mlp, MoE
 from gambrel.frontends.lower.scope import Scope
 from gambrel.ir.experts import CombineOp, DispatchOp, RouteOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
@@ -30,36 +30,27 @@ def feed_forward(scope: Scope, hidden: int, ffn: Ffn, x: SSAValue) -> SSAValue:
     """The feed-forward block of one layer on its (normalised) input `[b, s, hidden]`."""
     if isinstance(ffn, MoE):
         return _experts(scope, hidden, ffn, x)
-    return _mlp(scope, "mlp", hidden, x, ffn.width, gated=ffn.gated, bias=ffn.bias, activation=ffn.activation)
+    return _mlp(scope, "mlp", hidden, x, ffn)
 
 
-def _mlp(
-    scope: Scope,
-    label: str,
-    hidden: int,
-    x: SSAValue,
-    width: int,
-    *,
-    gated: bool,
-    bias: bool,
-    activation: Activation,
-    gate: SSAValue | None = None,
-) -> SSAValue:
+def _mlp(scope: Scope, label: str, hidden: int, x: SSAValue, mlp: Mlp, gate: SSAValue | None = None) -> SSAValue:
+    """An MLP whose inner activations are scaled by the sigmoid of `gate` where there is one."""
+
     def project(name: str) -> SSAValue:
-        weight = scope.weight(f"{label}.{name}", "matmul", hidden=hidden, ffn=width)
+        weight = scope.weight(f"{label}.{name}", "matmul", hidden=hidden, ffn=mlp.width)
         out = EinsumOp("bsd,df->bsf", x, weight, label=scope.name(f"{label}.{name}")).res
-        return scope.bias(out, f"{label}.{name}_bias", ffn=width) if bias else out
+        return scope.bias(out, f"{label}.{name}_bias", ffn=mlp.width) if mlp.bias else out
 
-    if gated:
-        inner = MapOp(_GATED[activation], project("gate"), project("up"), label=scope.name(f"{label}.act")).res
+    if mlp.gated:
+        inner = MapOp(_GATED[mlp.activation], project("gate"), project("up"), label=scope.name(f"{label}.act")).res
     else:
-        inner = MapOp(_PLAIN[activation], project("up"), label=scope.name(f"{label}.act")).res
+        inner = MapOp(_PLAIN[mlp.activation], project("up"), label=scope.name(f"{label}.act")).res
     if gate is not None:
         # Scaling before the linear down projection equals scaling after it and keeps the sum over tp open.
         inner = MapOp("sigmoid_mul", inner, gate, label=scope.name(f"{label}.gate_scale")).res
-    weight = scope.weight(f"{label}.down", "matmul", ffn=width, hidden=hidden)
+    weight = scope.weight(f"{label}.down", "matmul", ffn=mlp.width, hidden=hidden)
     out = EinsumOp("bsf,fd->bsd", inner, weight, label=scope.name(f"{label}.down")).res
-    return scope.bias(out, f"{label}.down_bias", hidden=hidden) if bias else out
+    return scope.bias(out, f"{label}.down_bias", hidden=hidden) if mlp.bias else out
 
 
 def _experts(scope: Scope, hidden: int, moe: MoE, x: SSAValue) -> SSAValue:
@@ -98,14 +89,5 @@ def _shared(scope: Scope, hidden: int, moe: MoE, x: SSAValue) -> SSAValue:
     if moe.shared_gate:
         weight = scope.weight_of("moe.shared_gate", "router", ("hidden", "routed"), (hidden, 1))
         gate = EinsumOp("bsd,de->bse", x, weight, label=scope.name("moe.shared_gate")).res
-    return _mlp(
-        scope,
-        "moe.shared",
-        hidden,
-        x,
-        moe.shared_width,
-        gated=moe.gated,
-        bias=False,
-        activation=moe.activation,
-        gate=gate,
-    )
+    mlp = Mlp(width=moe.shared_width, gated=moe.gated, activation=moe.activation)
+    return _mlp(scope, "moe.shared", hidden, x, mlp, gate)
