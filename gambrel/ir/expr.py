@@ -14,8 +14,8 @@ Rational = int | Fraction
 CALLS = ("ceildiv", "max", "min", "hit")
 """Calls that are not polynomials.
 
-`ceildiv(a, b)` is a / b rounded up. `hit(e, k, t)` is the expected number of distinct experts out of e that t tokens
-with k distinct choices each reach under balanced routing, `e (1 - (1 - k / e)^t)`.
+`ceildiv(a, b)` is a / b rounded up. `hit(n, e, k, t)` is the expected number of n given experts out of e that t tokens
+with k distinct choices each reach under balanced routing, `n (1 - (1 - k / e)^t)`.
 """
 
 
@@ -216,14 +216,13 @@ def maximum(*args: ExprLike) -> Expr:
     return _extremum("max", args)
 
 
-def hit(experts: ExprLike, top_k: ExprLike, tokens: ExprLike) -> Expr:
-    """Expected number of distinct experts that `tokens` tokens reach: `e (1 - (1 - k / e)^t)`.
+def hit(given: ExprLike, experts: ExprLike, top_k: ExprLike, tokens: ExprLike) -> Expr:
+    """Expected number of `given` experts out of `experts` that `tokens` tokens reach: `given (1 - (1 - k / e)^t)`.
 
     Source: expectation of a union under uniform routing with k distinct experts per token.
     """
-    if as_expr(experts) is as_expr(top_k):
-        return minimum(experts, as_expr(tokens) * experts)
-    return _call("hit", as_expr(experts), as_expr(top_k), as_expr(tokens))
+    args = [as_expr(arg) for arg in (given, experts, top_k, tokens)]
+    return args[0] if args[1] is args[2] else _call("hit", *args)
 
 
 def _call(name: str, *args: Expr) -> Expr:
@@ -279,8 +278,8 @@ def _call_exact(call: Call, binding: Mapping[str, int]) -> Rational:
     if call.name == "ceildiv":
         return math.ceil(Fraction(args[0]) / Fraction(args[1]))
     if call.name == "hit":
-        experts, top_k, tokens = (float(arg) for arg in args)
-        return Fraction(experts * (1.0 - (1.0 - top_k / experts) ** tokens))
+        given, experts, top_k, tokens = (float(arg) for arg in args)
+        return Fraction(given * (1.0 - (1.0 - top_k / experts) ** tokens))
     return min(args) if call.name == "min" else max(args)
 
 

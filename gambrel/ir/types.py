@@ -212,7 +212,7 @@ def _parse_primary(parser: AttrParser) -> Expr:
     args = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: parse_expr(parser))
     if name == "ceildiv" and len(args) == 2:
         return ceildiv(*args)
-    if name == "hit" and len(args) == 3:
+    if name == "hit" and len(args) == 4:
         return hit(*args)
     if name in ("min", "max") and args:
         return minimum(*args) if name == "min" else maximum(*args)

@@ -1,0 +1,227 @@
+"""From a placed, fused module to the cost table: one row for each kernel and transfer."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from xdsl.dialects.builtin import ModuleOp, StringAttr
+from xdsl.ir import Block, Operation, SSAValue
+
+from gambrel.cost.rows import KernelSpec, Place, Row, SegmentSpec
+from gambrel.cost.rules import draft
+from gambrel.cost.rules.collectives import transfer
+from gambrel.cost.rules.matmul import products
+from gambrel.cost.rules.pointwise import pointwise_group
+from gambrel.cost.rules.registry import Draft
+from gambrel.errors import UnpricedOpError
+from gambrel.ir.dist import MeshOp
+from gambrel.ir.expr import ONE, Expr, as_expr, total
+from gambrel.ir.kv import CacheOp
+from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
+from gambrel.ir.model import InputOp, WeightOp
+from gambrel.ir.attention import AttentionOp
+from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
+from gambrel.ir.types import tensor
+
+_DECLARATIONS = (WeightOp, CacheOp, InputOp, YieldOp, MeshOp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """All rows of a module.
+
+    Attributes:
+        rows: One for each kernel and transfer.
+        segments: The repeats of the layers, in order (the same in all phases).
+        unpriced: Names of ops without a rule, where the user let them pass: the estimate is a lower bound.
+    """
+
+    rows: tuple[Row, ...]
+    segments: tuple[SegmentSpec, ...]
+    unpriced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Where:
+    phase: PhaseName
+    segment: str = ""
+    place: Place = "first"
+    count: Expr = ONE
+
+
+def extract(module: ModuleOp, *, allow_unpriced: bool = False) -> CostTable:
+    """The cost table of a module.
+
+    Args:
+        module: Verified; collectives inserted.
+        allow_unpriced: Book ops without a rule as rows without a kernel instead of refusing them.
+
+    Raises:
+        UnpricedOpError: Ops have no cost rule (all of them are listed), unless they are allowed.
+    """
+    walker = _Walker(allow_unpriced)
+    for op in module.ops:
+        if isinstance(op, PhaseOp):
+            name: PhaseName = "prefill" if op.phase.data == "prefill" else "decode"
+            walker.block(op.body.block, _Where(phase=name))
+    if walker.problems and not allow_unpriced:
+        raise UnpricedOpError(*(problem for error in walker.problems for problem in error.problems))
+    return CostTable(
+        rows=tuple(walker.rows), segments=tuple(walker.segments.values()), unpriced=tuple(dict.fromkeys(walker.unpriced))
+    )
+
+
+class _Walker:
+    def __init__(self, allow_unpriced: bool) -> None:
+        self.allow_unpriced = allow_unpriced
+        self.rows: list[Row] = []
+        self.segments: dict[str, SegmentSpec] = {}
+        self.unpriced: list[str] = []
+        self.problems: list[UnpricedOpError] = []
+
+    def block(self, block: Block, where: _Where) -> None:
+        for op in block.ops:
+            if isinstance(op, _DECLARATIONS):
+                continue
+            if isinstance(op, StageOp):
+                self.block(op.body.block, where)
+                where = _Where(phase=where.phase, place="last")
+                self.rows.append(_send(op, where.phase))
+            elif isinstance(op, RepeatOp):
+                self.repeat(op, where)
+                where = _Where(phase=where.phase, place="last")
+            else:
+                self.kernel(op, where)
+
+    def repeat(self, op: RepeatOp, where: _Where) -> None:
+        label = op.label.data if op.label is not None else f"layers{len(self.segments)}"
+        count = op.count.data.constant
+        repetitions = int(count) if count is not None else 1
+        attentions = sum(isinstance(inner, AttentionOp) for inner in op.walk())
+        self.segments[label] = SegmentSpec(label=label, repetitions=repetitions, layers_each=max(attentions, 1))
+        inside = _Where(phase=where.phase, segment=label, place="layers")
+        kernels = [inner for inner in op.body.block.ops if not isinstance(inner, _DECLARATIONS)]
+        head = kernels[0] if kernels and _joins(kernels[0]) else None
+        for inner in kernels:
+            if inner is head and len(kernels) > 1:
+                continue
+            tail = head if inner is kernels[-1] and head is not inner else None
+            self.kernel(inner, inside, joined=tail, carried=op.body.block.args)
+
+    def kernel(
+        self, op: Operation, where: _Where, joined: Operation | None = None, carried: Sequence[SSAValue] = ()
+    ) -> None:
+        try:
+            made = _draft(op)
+            if joined is not None and made is not None:
+                made = _join(made, _draft(joined), carried)
+        except UnpricedOpError as error:
+            self.problems.append(error)
+            self.unpriced.append(op.name)
+            self.rows.append(
+                Row(name=_name(op), op=op.name, phase=where.phase, family="movement", segment=where.segment, kernel=None)
+            )
+            return
+        if made is None:
+            return
+        names = _name(op) if joined is None else f"{_name(op)} + {_name(joined)}"
+        self.rows.append(_row(made, names, _op_names(op), where))
+
+
+def _draft(op: Operation) -> Draft | None:
+    if not isinstance(op, GroupOp):
+        return draft(op)
+    inner = [child for child in op.body.block.ops if not isinstance(child, YieldOp)]
+    matmuls = [child for child in inner if isinstance(child, EinsumOp | GroupedEinsumOp)]
+    if not matmuls:
+        return pointwise_group(inner, escaping=list(op.yielded))
+    return _with_epilogue(products(matmuls), inner, op.yielded)
+
+
+def _with_epilogue(made: Draft, ops: Sequence[Operation], yielded: Sequence[SSAValue]) -> Draft:
+    """Joined products with their biases: the biases are read, only what leaves the group is written."""
+    reads = dict(made.reads)
+    flops = made.flops
+    for op in ops:
+        if not isinstance(op, EinsumOp | GroupedEinsumOp):
+            reads[op.operands[1]] = tensor(op.operands[1]).local_bytes
+            flops = flops + tensor(op.results[0]).local_elements
+    writes = {value: tensor(value).local_bytes for value in yielded}
+    return Draft(
+        family=made.family,
+        kernel=made.kernel,
+        flops=flops,
+        reads=reads,
+        writes=writes,
+        rate=made.rate,
+        formula=made.formula,
+    )
+
+
+def _join(tail: Draft, head: Draft | None, carried: Sequence[SSAValue]) -> Draft:
+    """The kernel that ends a layer with the one that starts the next: the carried value is not read again."""
+    if head is None:
+        return tail
+    reads = {**tail.reads, **{value: size for value, size in head.reads.items() if value not in carried}}
+    writes = {**tail.writes, **head.writes}
+    flops = tail.flops + head.flops
+    lead = head.kernel if head.kernel.constants.get("op") == "norm" else tail.kernel
+    sizes = {
+        **lead.sizes,
+        "bytes_read": total(reads.values()),
+        "bytes_written": total(writes.values()),
+        "flops": flops,
+    }
+    spec = KernelSpec(kind=lead.kind, sizes=sizes, constants=lead.constants)
+    return Draft(family=tail.family, kernel=spec, flops=flops, reads=reads, writes=writes, formula=tail.formula)
+
+
+def _row(made: Draft, name: str, op: str, where: _Where) -> Row:
+    return Row(
+        name=name,
+        op=op,
+        phase=where.phase,
+        family=made.family,
+        segment=where.segment,
+        place=where.place,
+        count=where.count,
+        kernel=made.kernel,
+        flops=made.flops,
+        bytes_read=made.bytes_read,
+        bytes_written=made.bytes_written,
+        weight_bytes=made.weight_bytes,
+        network_bytes=made.network_bytes,
+        rate=made.rate,
+        formula=made.formula,
+    )
+
+
+def _send(op: StageOp, phase: PhaseName) -> Row:
+    """What crosses from each pipeline stage to the next, `pp - 1` times in a pass."""
+    size = total(tensor(value).local_bytes for value in op.init)
+    made = transfer("permute", size, ("pp",))
+    where = _Where(phase=phase, place="between", count=as_expr("pp") - 1)
+    return _row(made, "stage.send", op.name, where)
+
+
+def _joins(op: Operation) -> bool:
+    return isinstance(op, GroupOp) and op.joins_previous is not None
+
+
+def _leaves(op: Operation) -> Iterator[Operation]:
+    if isinstance(op, GroupOp):
+        yield from (child for child in op.body.block.ops if not isinstance(child, YieldOp))
+    else:
+        yield op
+
+
+def _name(op: Operation) -> str:
+    labels = [value.data for leaf in _leaves(op) if isinstance(value := leaf.properties.get("label"), StringAttr)]
+    name = " + ".join(dict.fromkeys(labels)) or op.name
+    prefix = "" if not op.name.startswith("dist.") else op.name.removeprefix("dist.") + " "
+    return prefix + name
+
+
+def _op_names(op: Operation) -> str:
+    return ", ".join(dict.fromkeys(leaf.name for leaf in _leaves(op)))
+
+
