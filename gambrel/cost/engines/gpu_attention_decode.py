@@ -36,12 +36,12 @@ def attention_decode(kernel: Attention, device: Device) -> Parts:
     ```
     blocks = b h_kv ceil(group/64)      W = max(blocks s/N, 1)      Lr = 16 ceil(L/(16 s))      Lm = 128 ceil(L/(128 s))
     T = launch + min over s of
-        [max(M(KV), W (Lr elements_per_key/block_rate + block_overhead), W 2 (d + dv) heads16 Lm/(e_c F/N))
+        [max(M(KV), W (Lr 2 elements_per_key/block_rate + block_overhead), W 2 (d + dv) heads16 Lm/(e_c F/N))
          + [s>1] split_overhead]
     ```
-    heads16 are the query heads of a block padded to 16; elements_per_key are those of one key head (a
-    block converts narrow formats, so its rate counts elements). Keys and values come
-    from memory: a cache of keys is larger than the device's cache, and measuring loops show no reuse either.
+    heads16 are the query heads of a block padded to 16; elements_per_key are those of one key head, at two bytes as
+    a block widens narrow formats as it reads. Keys and values come from device memory: the cache of a batch exceeds the
+    last-level cache, and measuring loops show no reuse either.
 
     Does not count: pages that are not full, unequal lengths within the batch, the combine step's traffic.
 
@@ -77,7 +77,7 @@ def _split(kernel: Attention, device: Device, group: Array, variant: str) -> Par
     blocks = kernel.batch * kernel.kv_heads * head_tiles
     rows = MATRIX_ROWS * np.ceil(group / head_tiles / MATRIX_ROWS)
     keys = np.maximum(kernel.batch * kernel.kv_heads * kernel.kv_len, 1.0)
-    per_key = kernel.kv_bytes_total / kernel.kv_bytes / keys / p.block_elements_per_s
+    per_key = 2.0 * kernel.kv_bytes_total / kernel.kv_bytes / keys / p.block_bytes_per_s
     math = 2.0 * (kernel.head_dim + kernel.v_head_dim) * rows / flops
     best = np.asarray(np.inf)
     for s in SPLITS:

@@ -102,7 +102,7 @@ class Decode:
         launch: Seconds of start-up and drain.
         memory_efficiency: Achievable share of the memory bandwidth.
         memory_ramp: Seconds until the memory pipeline is full.
-        block_elements_per_s: Rate at which one block takes in key and value elements.
+        block_bytes_per_s: Rate at which one block takes in keys and values, counted as two bytes an element.
         block_overhead: Seconds of start-up per wave of blocks.
         split_overhead: Seconds of the combine step after a split along the keys.
         compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
@@ -111,7 +111,7 @@ class Decode:
     launch: Number = 5.0e-6
     memory_efficiency: Number = 0.85
     memory_ramp: Number = 6.0e-6
-    block_elements_per_s: Number = 15e9
+    block_bytes_per_s: Number = 30e9
     block_overhead: Number = 2.0e-6
     split_overhead: Number = 2.5e-6
     compute_efficiency: Number = 0.30

@@ -1,0 +1,173 @@
+"""Each engine's formula on a shape where one term can be written down."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from engine_cases import GPU, TPU, decode, gemm, grouped, prefill, stream, transfer
+
+from gambrel.cost.engines import COLD, Residency, parameters, price
+from gambrel.cost.engines.parts import cached_share, memory_seconds, p_norm
+from gambrel.cost.kernel import BOUNDS
+from gambrel.cost.roofline import kernel_bytes, kernel_flops
+from gambrel.hardware.device import Device
+
+
+def with_parameters(family: str, **values: float) -> Device:
+    return replace(GPU, parameters={family: values})
+
+
+def test_memory_path_ramps_up_and_serves_hot_bytes_from_the_cache() -> None:
+    assert memory_seconds(8e6, 6e6, 4e12, 1e-6, 12e12) == 8e6 / 4e12 + 1e-6 * 8e6 / (8e6 + 4e6) + 6e6 / 12e12
+    assert memory_seconds(0.0, 0.0, 4e12, 1e-6, 12e12) == 0.0
+    assert cached_share(100.0, 50.0) == 0.25
+
+
+def test_p_norm() -> None:
+    assert p_norm(3.0, 4.0, 2.0) == pytest.approx(5.0)
+    assert p_norm(0.0, 0.0, 3.0) == 0.0
+
+
+def test_gemm_of_one_full_wave() -> None:
+    """100 tiles of 128 x 128 on 100 units: one wave whatever the hardness, nothing reloaded."""
+    free = {"launch": 2e-6, "wave_overhead": 1e-6, "memory_ramp": 0.0, "slice_latency": 0.0, "cache_share": 1.0}
+    gpu = with_parameters("gemm", **free, load_bytes_per_clock_per_unit=1e12, memory_efficiency=1e6)
+    expected = 2e-6 + 1e-6 + 4096 * 2 * 128 * 128 / (0.8 * 1e15 / 100)
+    assert price(gemm(1280.0, 1280.0, 4096.0), gpu).seconds == pytest.approx(expected, rel=1e-6)
+
+
+def test_gemm_slows_down_past_the_sustained_limit() -> None:
+    kernel = gemm(65536.0, 65536.0, 8192.0)
+    fast = with_parameters("gemm", sustained_share=1.0)
+    slow = with_parameters("gemm", sustained_share=0.5)
+    seconds = price(kernel, fast).seconds
+    assert price(kernel, slow).seconds == pytest.approx(5e-3 + 2 * (seconds - 5e-3))
+
+
+def test_gemm_with_a_separate_quantise_kernel() -> None:
+    kernel = replace(gemm(512.0), rate="fp8", a_bytes=1.0, b_bytes=1.0)
+    default = parameters.Gemm()
+    extra = default.quantize_launch + 512 * 4096 * (2 + 1) / (default.memory_efficiency * 4e12)
+    plain = price(kernel, GPU).seconds
+    assert price(replace(kernel, quantized_from_bytes=2.0), GPU).seconds - plain == pytest.approx(extra)
+
+
+def test_gemm_parameters_of_a_rate_come_before_the_family() -> None:
+    gpu = replace(GPU, parameters={"gemm": {"launch": 1e-3}, "gemm_fp8": {"launch": 2e-3}})
+    eight = replace(gemm(16.0), rate="fp8")
+    assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(2e-3 - parameters.Gemm().launch)
+
+
+def test_a_measuring_loop_finds_its_operands_in_the_cache() -> None:
+    hot = Residency(activations_hot=True, weight_copies=1.0)
+    assert price(gemm(256.0, 1024.0, 1024.0), GPU, hot).seconds < price(gemm(256.0, 1024.0, 1024.0), GPU).seconds
+    assert price(stream(256.0), GPU, hot).seconds < price(stream(256.0), GPU, COLD).seconds
+
+
+def test_grouped_gemm_streams_the_hit_experts() -> None:
+    kernel = grouped(8.0)
+    free = {"launch": 3e-6, "wave_overhead": 0.0, "memory_ramp": 0.0, "slice_latency": 0.0, "memory_efficiency": 0.5}
+    gpu = with_parameters("grouped_gemm", **free, load_bytes_per_clock_per_unit=1e12, compute_efficiency=1e6)
+    assert price(kernel, gpu).seconds == pytest.approx(3e-6 + kernel_bytes(kernel) / (0.5 * 4e12), rel=1e-6)
+
+
+def test_prefill_of_many_tiles() -> None:
+    """Exponentials for free, so a tile costs its matrix work; 16384 tiles on 100 units, then half the longest tile."""
+    gpu = with_parameters(
+        "attention_prefill", launch=0.0, tile_overhead=0.0, compute_efficiency=0.5, exponentials_per_clock_per_unit=1e9
+    )
+    per_key = 2 * 128 * 256 / (0.5 * 1e15 / 100)
+    mean = (4096 + 1) / 2 + 127 / 2
+    tiles = 16 * 32 * 4096 / 128
+    expected = tiles * per_key * mean / 100 + 0.5 * per_key * 4096
+    assert price(prefill(16.0, 4096.0), gpu).seconds == pytest.approx(expected, rel=1e-9)
+
+
+def test_prefill_prologue_rewrites_queries_keys_and_values() -> None:
+    p = parameters.Prefill()
+    new = 16 * 4096 * (32 * 128 + 8 * 256)
+    extra = p.prologue_passes * 2 * new * 2 / (p.memory_efficiency * 4e12)
+    plain = price(prefill(16.0, 4096.0), GPU).seconds
+    assert price(prefill(16.0, 4096.0, prologue=True), GPU).seconds - plain == pytest.approx(extra)
+
+
+def test_few_queries_of_a_group_share_a_tile() -> None:
+    """Four query heads to a key head: up to 32 queries of a sequence are one tile of a key head."""
+    assert price(prefill(256.0, 32.0), GPU).seconds < 0.5 * price(prefill(256.0, 128.0), GPU).seconds
+
+
+def test_decode_of_a_large_batch_streams_its_cache() -> None:
+    kernel = decode(256.0, 8192.0)
+    p = replace(parameters.Decode())
+    gpu = with_parameters("attention_decode", memory_ramp=0.0, block_bytes_per_s=1e15, block_overhead=0.0)
+    expected = p.launch + kernel_bytes(kernel) / (p.memory_efficiency * 4e12)
+    assert price(kernel, gpu).seconds == pytest.approx(expected)
+
+
+def test_decode_splits_long_keys_over_idle_units() -> None:
+    """One key head of one sequence is one block; splits divide its stream among units, at the cost of the fix-up."""
+    kernel = decode(1.0, 65536.0, kv_heads=1.0, heads=8.0)
+    one_block = 65536 * 256 * 2 / parameters.Decode().block_bytes_per_s
+    assert price(kernel, GPU).seconds < one_block / 10
+
+
+def test_decode_kernel_classes_have_their_own_parameters() -> None:
+    slow = {
+        f"attention_decode_{name}": {"launch": seconds} for name, seconds in (("mha", 1.0), ("gqa", 2.0), ("mqa", 3.0))
+    }
+    kernel = decode(1.0, 128.0, kv_heads=np.array([32.0, 8.0, 0.5]), heads=32.0)
+    assert np.floor(price(kernel, replace(GPU, parameters=slow)).seconds).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_memory_bound_is_launch_plus_stream() -> None:
+    p = parameters.MemoryBound()
+    size, bandwidth = 4096 * 8192 * 2 * 3, p.memory_efficiency * 4e12
+    expected = p.launch + size / bandwidth + p.memory_ramp * size / (size + bandwidth * p.memory_ramp)
+    assert price(stream(4096.0), GPU).seconds == pytest.approx(expected)
+
+
+def test_long_rows_are_read_again_by_reductions() -> None:
+    p = parameters.MemoryBound()
+    again = p.second_pass * 2 * 4096 * 8192 * 2 / (p.memory_efficiency * 4e12)
+    norm, copy = price(stream(4096.0, op="norm"), GPU).seconds, price(stream(4096.0), GPU).seconds
+    assert norm - copy == pytest.approx(again)
+    assert price(stream(4096.0, 512.0, op="norm"), GPU).seconds == price(stream(4096.0, 512.0), GPU).seconds
+
+
+def test_small_all_gather_is_low_latency_and_large_is_a_ring() -> None:
+    p = parameters.Collective()
+    small, large = transfer(8e3, 8.0, "all_gather"), transfer(8e9, 8.0, "all_gather")
+    low = p.low_latency_launch + 7 * 1e-6 + 7 / 8 * 8e3 / (p.low_latency_efficiency * 400e9)
+    ring = p.ring_launch + 7 * 1e-6 + 7 / 8 * 8e9 / (p.ring_efficiency * 400e9)
+    assert price(small, GPU).seconds == pytest.approx(low)
+    assert price(large, GPU).seconds == pytest.approx(ring)
+    assert [BOUNDS[int(price(x, GPU).bound)] for x in (small, large)] == ["latency", "network"]
+
+
+def test_the_switch_reduces_from_four_members() -> None:
+    p = parameters.Collective()
+    switch = p.ring_launch + 2e-6 + (1 + 1 / 8) * 8e9 / (p.in_network_efficiency * 400e9)
+    assert price(transfer(8e9, 8.0), GPU).seconds == pytest.approx(switch)
+    ring = p.ring_launch + 1e-6 + 2 * 1 / 2 * 8e9 / (p.ring_efficiency * 400e9)
+    assert price(transfer(8e9, 2.0), GPU).seconds == pytest.approx(ring)
+
+
+def test_a_hierarchical_collective_is_the_sum_of_its_levels() -> None:
+    both = price(transfer(1e9, 16.0, "all_gather"), GPU).seconds
+    inner = price(transfer(1e9, 8.0, "all_gather"), GPU).seconds
+    outer = price(transfer(1e9 / 8, 2.0, "all_gather", stride=8.0), GPU).seconds
+    assert both == pytest.approx(inner + outer)
+
+
+def test_a_permute_between_boxes_takes_one_hop_of_the_outer_link() -> None:
+    p = parameters.Collective()
+    expected = p.ring_launch + 5e-6 + 1e9 / (p.ring_efficiency * 50e9)
+    assert price(transfer(1e9, 4.0, "permute", stride=8.0), GPU).seconds == pytest.approx(expected)
+
+
+def test_roofline_engine_takes_achievable_fractions() -> None:
+    tpu = replace(TPU, parameters={"roofline": {"compute_efficiency": 0.5, "memory_efficiency": 0.8, "launch": 1e-6}})
+    large, small = gemm(65536.0), gemm(1.0)
+    assert price(large, tpu).seconds == 1e-6 + kernel_flops(large) / (0.5 * 1e15)
+    assert price(small, tpu).seconds == 1e-6 + kernel_bytes(small) / (0.8 * 4e12)
+    assert price(large, TPU).seconds == kernel_flops(large) / 1e15

@@ -1,0 +1,56 @@
+from dataclasses import fields, replace
+
+import pytest
+from engine_cases import GPU
+
+from gambrel.cost.engines import parameter_grade, parameters
+from gambrel.hardware.load import list_profiles, load_device
+
+
+def test_a_device_without_parameters_has_the_defaults() -> None:
+    assert parameters.resolve(parameters.Gemm(), GPU, "gemm", "bf16") == parameters.Gemm()
+    assert parameter_grade(GPU, "gemm") == "datasheet"
+
+
+def test_variant_over_family_over_default() -> None:
+    gpu = replace(GPU, parameters={"gemm": {"launch": 1.0, "wave_overhead": 2.0}, "gemm_fp8": {"launch": 3.0}})
+    found = parameters.resolve(parameters.Gemm(), gpu, "gemm", "fp8")
+    assert (found.launch, found.wave_overhead, found.overlap_norm) == (3.0, 2.0, parameters.Gemm().overlap_norm)
+
+
+def test_grades_follow_where_the_profile_got_the_numbers() -> None:
+    inherited = replace(GPU, parameters={"gemm": {"launch": 1.0}})
+    assert parameter_grade(inherited, "gemm") == "transferred"
+    assert parameter_grade(inherited, "memory_bound") == "datasheet"
+    own = replace(inherited, parameter_grades={"gemm": "calibrated"})
+    assert parameter_grade(own, "gemm") == "calibrated"
+
+
+def test_a_variant_counts_for_its_family_but_a_longer_family_name_does_not() -> None:
+    gpu = replace(GPU, parameters={"attention_decode_mha": {"launch": 1.0}})
+    assert parameter_grade(gpu, "attention_decode") == "transferred"
+    assert parameter_grade(gpu, "attention_prefill") == "datasheet"
+
+
+def test_unknown_parameters_are_named() -> None:
+    gpu = replace(GPU, parameters={"gemm_fp8": {"lunch": 1.0}, "gem": {"launch": 1.0}})
+    assert list(parameters.unknown_parameters(gpu)) == ["gemm_fp8.lunch", "gem.launch"]
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_shipped_profiles_give_only_parameters_that_an_engine_reads(name: str) -> None:
+    assert list(parameters.unknown_parameters(load_device(name))) == []
+
+
+@pytest.mark.parametrize("name", list_profiles())
+def test_shipped_shares_do_not_exceed_one(name: str) -> None:
+    shares = ("efficiency", "share", "hardness")
+    for family, given in load_device(name).parameters.items():
+        over = {key: value for key, value in given.items() if key.endswith(shares) and value > 1.0}
+        assert not over, family
+
+
+def test_defaults_are_positive() -> None:
+    for default in parameters.DEFAULTS.values():
+        for field in fields(default):
+            assert not getattr(default, field.name) < 0.0
