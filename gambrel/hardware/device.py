@@ -57,7 +57,8 @@ class Device:
         engine: Which engine prices it: `gpu` or `roofline`.
         num_units: SMs, CUs, cores or matrix units that a kernel's tiles are spread over.
         clock_hz: Clock of the units under load.
-        matrix_flops_per_s: Dense peak of the whole device by number format (`bf16 fp16 fp8 int8 nvfp4 mxfp4 tf32 fp32`).
+        matrix_flops_per_s: Dense peak of the whole device by number format (`bf16 fp16 fp8 int8 int4 nvfp4 mxfp4 tf32
+            fp32`).
         sparse_flops_per_s: Structured-sparsity peak by number format, where it is sold.
         vector_flops_per_s: FP32 rate outside the matrix units.
         memory_bytes: Capacity of device memory.
@@ -69,7 +70,7 @@ class Device:
         price_usd_per_h: Rent (or amortised ownership) of one device; None where the profile does not say.
         parameters: Engine parameters by family and name (`parameters["gemm"]["launch"]`), SI units, from the profile.
         parameter_grades: By family of `parameters`: `calibrated` where this device's own profile gives fitted values,
-            `transferred` where it inherits them from its generation; a family that is missing here counts as transferred.
+            `transferred` where it inherits them from its generation; a family missing here counts as transferred.
         profile_hash: First 12 hex digits of the SHA-256 of the merged profile with all overrides.
     """
 
