@@ -52,7 +52,7 @@ class RunFailed(Exception):
 
 class RunLine(pytest.Item):
     def __init__(self, *, line: int, command: str, **kwargs: object) -> None:
-        super().__init__(**kwargs)  # pyright: ignore[reportArgumentType]  # pytest's own constructor arguments
+        super().__init__(**kwargs)
         self.line = line
         self.command = command
 

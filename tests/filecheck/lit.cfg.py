@@ -1,7 +1,6 @@
 """For `lit tests/filecheck`: the same files as subprocesses. `config` and `lit_config` are put here by lit."""
 
 # ruff: noqa: F821
-# pyright: reportUndefinedVariable=false
 
 import sys
 from pathlib import Path

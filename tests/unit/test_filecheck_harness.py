@@ -28,7 +28,7 @@ def run_mlir(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
     import gambrel.cli
 
     opt = ModuleType("gambrel.cli.opt")
-    opt.main = fake_opt  # pyright: ignore[reportAttributeAccessIssue]  # the attribute is what makes it a fake
+    opt.main = fake_opt
     monkeypatch.setitem(sys.modules, "gambrel.cli.opt", opt)
     monkeypatch.setattr(gambrel.cli, "opt", opt, raising=False)
     pytester.makeconftest(HARNESS.read_text())
