@@ -1,6 +1,6 @@
 """Fits the engines' parameters on half of the shape sites and prints them in the units of a profile.
 
-Usage: python -m benchmarks.accuracy.fit --device H100-SXM [--device H200-SXM] [--family gemm] [--data DIR]
+Usage: python -m benchmarks.accuracy.fit --device H100-SXM [--device H200-SXM] [--family gemm] [--only launch]
 
 Maximum a posteriori: the sum of soft-L1 of ln(T/y)/0.1 plus ((ln theta - ln theta_0)/sigma)^2, theta_0 the engine's
 defaults, from the better of several random starts out of the prior. Several devices give one joint set.
@@ -36,6 +36,9 @@ SIGMA = {
     "sustained_share": 0.1,
     "overlap_norm": 0.4,
     "memory_ramp": 0.4,
+    "low_latency_hop": 1.2,
+    "ring_hop": 1.2,
+    "load_bytes_per_clock_per_unit": 0.4,
     "wave_hardness": 1.0,
     "wave_overhead": 0.7,
 }
@@ -43,7 +46,7 @@ SIGMA = {
 
 CEILING = {
     "compute_efficiency": 1.0,
-    "memory_efficiency": 1.0,
+    "memory_efficiency": 0.95,
     "wave_hardness": 1.0,
     "sustained_share": 1.0,
     "low_latency_efficiency": 1.0,
@@ -51,16 +54,20 @@ CEILING = {
     "in_network_efficiency": 1.0,
     "cache_share": 1.0,
 }
-"""Shares cannot exceed one."""
+"""Shares cannot exceed one; refresh and row switches keep a memory below 95 %."""
 
-HOP = 1.5e-6
+HOP = 0.7e-6
 """Prior of a hop, where the default is the link's own latency."""
 
 FLOOR = {"overlap_norm": 1.0}
 """Times add at worst."""
 
-FIXED = ("sustained_after", "long_row")
-"""Thresholds that the data do not place."""
+FIXED = {
+    "gemm": ("sustained_after",),
+    "memory_bound": ("long_row",),
+    "attention_prefill": ("memory_efficiency",),
+}
+"""What the data do not place: thresholds, and bandwidth where matrix work hides it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +183,9 @@ def log_errors(pairs: Sequence[tuple[Device, Case]], family: str, values: Mappin
 
 def fit(pairs: Sequence[tuple[Device, Case]], family: str, prior: Mapping[str, float]) -> dict[str, float]:
     """The parameters of `family` of greatest posterior probability."""
-    names = [name for name in prior if name not in FIXED]
+    names = list(prior)
     centre = np.log([prior[name] for name in names])
     spread = np.array([SIGMA.get(name, 0.6) for name in names])
-    top = np.log([CEILING.get(name, np.inf) for name in names])
 
     def residual(z: np.ndarray) -> np.ndarray:
         values = dict(zip(names, np.exp(z).tolist(), strict=True))
@@ -189,10 +195,11 @@ def fit(pairs: Sequence[tuple[Device, Case]], family: str, prior: Mapping[str, f
         return float(np.sum(np.sqrt(1.0 + (residual(z) / 1.5) ** 2) - 1.0))
 
     rng = np.random.default_rng(0)
-    start = np.minimum(centre, top - 1e-6)
-    draws = [np.minimum(centre + rng.normal(size=len(names)) * spread, top - 1e-6) for _ in range(STARTS)]
-    low = np.log([FLOOR.get(name, 1e-300) for name in names])
-    bounds = (np.maximum(centre - 6.0 * spread, low), np.minimum(centre + 6.0 * spread, top))
+    low = np.maximum(centre - 6.0 * spread, np.log([FLOOR.get(name, 1e-300) for name in names]))
+    high = np.minimum(centre + 6.0 * spread, np.log([CEILING.get(name, np.inf) for name in names]))
+    bounds = (low, high)
+    start = np.clip(centre, low + 1e-6, high - 1e-6)
+    draws = [np.clip(centre + rng.normal(size=len(names)) * spread, low + 1e-6, high - 1e-6) for _ in range(STARTS)]
     runs = [
         least_squares(residual, z, bounds=bounds, loss="soft_l1", f_scale=1.5, diff_step=2e-2, max_nfev=40)
         for z in (min(draws, key=cost), start)
@@ -211,7 +218,32 @@ def rows_of(target: Target, case: Case) -> np.ndarray | None:
     return (group >= target.groups[0]) & (group <= target.groups[1])
 
 
-def run(target: Target, names: Sequence[str], folder: Path, limit: int) -> None:
+def as_text(name: str, value: float) -> str:
+    """A parameter in the unit that a profile gives it in."""
+    if name.endswith("_per_clock_per_unit") and name.partition("_")[0] != "exponentials":
+        return f"{value:.3g} B/clk"
+    if name.endswith("_bytes_per_s"):
+        return f"{value / 1e9:.3g} GB/s"
+    if name.endswith(("launch", "overhead", "ramp", "latency", "_time", "_hop", "_after")):
+        return f"{value * 1e6:.3g} us"
+    return f"{value:.3g}"
+
+
+def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
+    """Where the fit starts: the engine's defaults, or what the device has of the parameters in `only`."""
+    default = parameters.DEFAULTS[target.base]
+    if only:
+        stem = "collective_" + device.links[0].name if target.base == "collective" else target.base
+        default = parameters.resolve(default, device, stem, family.removeprefix(stem).removeprefix("_"))
+    prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
+    prior = {name: HOP if np.isnan(value) else value for name, value in prior.items()}
+    if "sharing" in prior and family.startswith("collective_pcie"):
+        prior["sharing"] = 1.0
+    fixed = FIXED.get(target.base, ())
+    return {name: x for name, x in prior.items() if x > 0 and name not in fixed and (not only or name in only)}
+
+
+def run(target: Target, names: Sequence[str], folder: Path, limit: int, only: Sequence[str] = ()) -> None:
     """Fits one target on some devices and prints it."""
     fitted, scored, links = [], [], set()
     for name in names:
@@ -226,14 +258,14 @@ def run(target: Target, names: Sequence[str], folder: Path, limit: int) -> None:
     if not sum(len(case.seconds) for _, case in fitted):
         return
     family = target.family.format(link="_".join(sorted(links)))
-    default = parameters.DEFAULTS[target.base]
-    prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
-    prior = {name: HOP if np.isnan(value) else value for name, value in prior.items()}
+    prior = prior_of(target, family, fitted[0][0], only)
     values = fit(fitted, family, prior)
     count = sum(len(case.seconds) for _, case in scored)
     error = 100.0 * np.abs(np.expm1(log_errors(scored, family, values))).mean() if count else float("nan")
-    print(f"# {family}: {error:.1f} % on {count} held-out rows of {', '.join(names)}")
-    print(family, {name: float(f"{value:.3g}") for name, value in values.items()}, flush=True)
+    print(f"  # {error:.1f} % mean error on {count} held-out rows of {', '.join(names)}")
+    print(f"  {family}:")
+    for name, value in values.items():
+        print(f"    {name}: {{value: {as_text(name, value)}, source: kernel-fit}}", flush=True)
 
 
 def main() -> None:
@@ -242,11 +274,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--device", action="append", required=True)
     parser.add_argument("--family", action="append")
+    parser.add_argument("--only", action="append", help="fit these parameters, keep the rest as the device has them")
     parser.add_argument("--limit", type=int, default=800)
     args = parser.parse_args()
     for target in TARGETS:
         if not args.family or target.family in args.family:
-            run(target, args.device, args.data, args.limit)
+            run(target, args.device, args.data, args.limit, args.only or ())
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def collective(kernel: Transfer, device: Device) -> Parts:
     tree:         a2 + 2 l2 ceil(log2 n) + 2 S/inner/(e2 B)         all_reduce on a fat tree
     in network:   a2 + 2 l2 + (n+1)/n S/inner/(e3 B)                all_reduce, n >= 4, switch that reduces
     ```
-    A permute has one hop: a1 + l1 + S/(e B).
+    A permute has one hop: a1 + l1 + S/(e B). Where members share host bridges, B falls by (2/n)^sharing.
 
     Does not count: contention between groups, oversubscription, skew between members, copies into registered buffers.
 
@@ -53,7 +53,7 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     default = parameters.Collective(low_latency_hop=link.latency_s, ring_hop=link.latency_s)
     family = f"collective_{link.name}"
     p = parameters.resolve(default, device, family, kernel.op)
-    bandwidth = link.bandwidth_bytes_per_s
+    bandwidth = link.bandwidth_bytes_per_s * np.power(2.0 / np.maximum(members, 2.0), p.sharing)
     sent = level_bytes(kernel, level)
     hops = 1.0 if kernel.op == "permute" else members - 1.0
 

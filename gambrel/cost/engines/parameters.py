@@ -42,35 +42,35 @@ class Gemm:
         quantize_launch: Launch of a separate kernel that quantises the activations.
     """
 
-    launch: Number = 1.6e-6
-    wave_overhead: Number = 0.8e-6
-    compute_efficiency: Number = 0.80
-    memory_efficiency: Number = 0.83
-    memory_ramp: Number = 1.2e-6
-    load_bytes_per_clock_per_unit: Number = 140.0
-    cache_bytes_per_clock_per_unit: Number = 19.0
+    launch: Number = 1.2e-6
+    wave_overhead: Number = 1.0e-6
+    compute_efficiency: Number = 0.75
+    memory_efficiency: Number = 0.82
+    memory_ramp: Number = 0.9e-6
+    load_bytes_per_clock_per_unit: Number = 150.0
+    cache_bytes_per_clock_per_unit: Number = 14.0
     cache_share: Number = 0.4
-    slice_latency: Number = 0.068e-6
-    split_overhead: Number = 2.1e-6
-    overlap_norm: Number = 3.1
-    wave_hardness: Number = 0.15
+    slice_latency: Number = 0.09e-6
+    split_overhead: Number = 1.8e-6
+    overlap_norm: Number = 3.0
+    wave_hardness: Number = 0.2
     sustained_after: Number = 5e-3
-    sustained_share: Number = 0.88
-    quantize_launch: Number = 2.0e-6
+    sustained_share: Number = 0.9
+    quantize_launch: Number = 5.0e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedGemm:
     """Family `grouped_gemm`; variants by rate. Names as in `gemm`."""
 
-    launch: Number = 4.0e-6
-    wave_overhead: Number = 0.5e-6
-    compute_efficiency: Number = 0.65
-    memory_efficiency: Number = 0.80
+    launch: Number = 3.0e-6
+    wave_overhead: Number = 2.3e-6
+    compute_efficiency: Number = 0.6
+    memory_efficiency: Number = 0.85
     memory_ramp: Number = 3.0e-6
-    load_bytes_per_clock_per_unit: Number = 90.0
-    slice_latency: Number = 0.07e-6
-    overlap_norm: Number = 4.0
+    load_bytes_per_clock_per_unit: Number = 80.0
+    slice_latency: Number = 0.06e-6
+    overlap_norm: Number = 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +86,12 @@ class Prefill:
         prologue_passes: Passes over queries, keys and values where the same call rotates them and fills the cache.
     """
 
-    launch: Number = 5.0e-6
-    tile_overhead: Number = 1.0e-6
-    compute_efficiency: Number = 0.60
+    launch: Number = 7.0e-6
+    tile_overhead: Number = 4.5e-6
+    compute_efficiency: Number = 0.55
     memory_efficiency: Number = 0.83
-    exponentials_per_clock_per_unit: Number = 11.0
-    prologue_passes: Number = 2.0
+    exponentials_per_clock_per_unit: Number = 12.0
+    prologue_passes: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,12 +108,12 @@ class Decode:
         compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
     """
 
-    launch: Number = 5.0e-6
-    memory_efficiency: Number = 0.85
-    memory_ramp: Number = 6.0e-6
-    block_bytes_per_s: Number = 30e9
-    block_overhead: Number = 2.0e-6
-    split_overhead: Number = 2.5e-6
+    launch: Number = 8.0e-6
+    memory_efficiency: Number = 0.87
+    memory_ramp: Number = 3.0e-6
+    block_bytes_per_s: Number = 55e9
+    block_overhead: Number = 2.3e-6
+    split_overhead: Number = 2.0e-6
     compute_efficiency: Number = 0.30
 
 
@@ -132,10 +132,10 @@ class MemoryBound:
         long_row: Elements of a row that still fit one block's registers.
     """
 
-    launch: Number = 2.0e-6
-    memory_efficiency: Number = 0.85
-    memory_ramp: Number = 1.0e-6
-    cache_bytes_per_clock_per_unit: Number = 20.0
+    launch: Number = 2.5e-6
+    memory_efficiency: Number = 0.90
+    memory_ramp: Number = 0.7e-6
+    cache_bytes_per_clock_per_unit: Number = 18.0
     cache_share: Number = 0.7
     row_time: Number = 0.3e-6
     second_pass: Number = 0.5
@@ -151,6 +151,8 @@ class Collective:
             the link's bandwidth of the low-latency (one-shot, flag-in-data) algorithm.
         ring_launch, ring_hop, ring_efficiency: The same of the bandwidth (ring, pairwise) algorithm.
         in_network_efficiency: Share of the link's bandwidth of a reduction in the switch.
+        sharing: Exponent with which the bandwidth of each falls as more than two members share host bridges, as devices
+            on PCIe do; 0 where each has its own port.
 
     Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; a hop defaults to the
     latency of the link.
@@ -158,11 +160,12 @@ class Collective:
 
     low_latency_launch: Number = 5.0e-6
     low_latency_hop: Number = math.nan
-    low_latency_efficiency: Number = 0.40
-    ring_launch: Number = 15.0e-6
+    low_latency_efficiency: Number = 0.35
+    ring_launch: Number = 18.0e-6
     ring_hop: Number = math.nan
-    ring_efficiency: Number = 0.72
-    in_network_efficiency: Number = 0.55
+    ring_efficiency: Number = 0.65
+    in_network_efficiency: Number = 0.48
+    sharing: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
