@@ -67,6 +67,9 @@ class AttentionOp(PlacedOp):
         """Heads are split alike; keys are gathered where the queries are split over the same devices."""
         q, k, v = (rank_of(value, 4, name) for value, name in ((self.q, "q"), (self.k, "k"), (self.v, "v")))
         batch, length, heads, width = q.dims
+        if not heads.axes:
+            # Whole queries (after a norm over all heads) take the cache's split: a local slice.
+            heads = Dim(heads.size, without(k.dims[2].axes, (*batch.axes, *length.axes)))
         query_axes = [axis for dim in (batch, length, heads) for axis in dim.axes]
 
         def placed(kv: TensorType) -> TensorType:

@@ -1,0 +1,177 @@
+"""What has to be in device memory: weights, caches, activations at their peak, communication buffers."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.ir import Block, Operation, SSAValue
+
+from gambrel.cost.rows import Place
+from gambrel.ir.dist import ConversionOp, MeshOp, SliceOp
+from gambrel.ir.expr import ZERO, Expr, as_expr, ceildiv, minimum, total
+from gambrel.ir.kv import AppendOp, CacheOp
+from gambrel.ir.model import WeightOp
+from gambrel.ir.op import PlacedOp
+from gambrel.ir.pointwise import RopeOp
+from gambrel.ir.pointwise import SliceOp as ViewOp
+from gambrel.ir.structure import GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
+from gambrel.ir.types import Dim, TensorType, tensor
+
+Kind = Literal["weights", "kv_cache"]
+
+CONTEXT = "t"
+"""Symbol of the longest context that a cache must hold: prompt and output tokens of one sequence."""
+
+_DECLARATIONS = (WeightOp, CacheOp, YieldOp, MeshOp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """Bytes that stay in memory on one device.
+
+    Attributes:
+        kind: What they are.
+        name: Of the weight or cache.
+        segment: Label of the repeat, each repetition of which has its own; empty outside the layers.
+        place: Which pipeline stages hold it.
+        size: Bytes of one, on one device.
+        elements: Global elements of one.
+    """
+
+    kind: Kind
+    name: str
+    segment: str
+    place: Place
+    size: Expr
+    elements: Expr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryTable:
+    """Memory of a module.
+
+    Attributes:
+        residents: Weights and caches; those that several phases share stand once.
+        activations: Bytes that are live at some moment of a phase; the peak is the largest.
+        buffers: Bytes that some collective stages; the largest is kept as a buffer.
+    """
+
+    residents: tuple[Resident, ...]
+    activations: tuple[Expr, ...]
+    buffers: tuple[Expr, ...]
+
+
+def memory_table(module: ModuleOp) -> MemoryTable:
+    """The memory table of a placed module; caches are sized for `t` tokens per sequence."""
+    residents: dict[tuple[str, str, str], Resident] = {}
+    live: list[Expr] = []
+    buffers: list[Expr] = []
+    for phase in module.ops:
+        if isinstance(phase, PhaseOp):
+            for item in _residents(phase.body.block, "", "first"):
+                residents.setdefault((item.kind, item.segment, item.name), item)
+            live.extend(_live(phase.body.block, ZERO))
+            buffers.extend(_buffers(phase))
+    return MemoryTable(
+        residents=tuple(residents.values()), activations=_undominated(live), buffers=_undominated(buffers)
+    )
+
+
+def _residents(block: Block, segment: str, place: Place) -> Iterator[Resident]:
+    for op in block.ops:
+        if isinstance(op, WeightOp):
+            yield _resident("weights", op.label.data, segment, _weight_place(op, place), op.type)
+        elif isinstance(op, CacheOp):
+            yield _resident("kv_cache", op.label.data, segment, place, _full(op))
+        elif isinstance(op, RepeatOp):
+            label = op.label.data if op.label is not None else ""
+            yield from _residents(op.body.block, label, "layers")
+        elif isinstance(op, StageOp):
+            yield from _residents(op.body.block, segment, "layers")
+
+
+def _weight_place(op: WeightOp, place: Place) -> Place:
+    """The output head lies on the last stage; a table that is also the head is counted where it is embedded."""
+    if place == "layers":
+        return place
+    return "first" if op.role.data == "embedding" or op.label.data in ("embed_in", "embed_norm.weight") else "last"
+
+
+def _resident(kind: Kind, name: str, segment: str, place: Place, of: TensorType) -> Resident:
+    return Resident(
+        kind=kind, name=name, segment=segment, place=place, size=of.local_bytes, elements=of.global_elements
+    )
+
+
+def _full(op: CacheOp) -> TensorType:
+    """The cache at its longest: t tokens, at most the window, in whole pages."""
+    batch, length, heads, width = op.type.dims
+    tokens = as_expr(CONTEXT)
+    if op.window is not None:
+        tokens = minimum(tokens, op.window.value.data)
+    if op.page is not None:
+        tokens = ceildiv(tokens, op.page.value.data) * op.page.value.data
+    return op.type.with_dims([batch, Dim(tokens, length.axes), heads, width])
+
+
+def _live(block: Block, outside: Expr) -> Iterator[Expr]:
+    """Bytes that are live while each op of a block runs, plus what is live around the block."""
+    ops = [op for op in block.ops if not isinstance(op, _DECLARATIONS)]
+    last_use = _last_uses(ops, block)
+    alive: dict[SSAValue, Expr] = {arg: tensor(arg).local_bytes for arg in block.args}
+    for number, op in enumerate(ops):
+        held = total(alive.values()) + outside
+        if isinstance(op, RepeatOp | StageOp):
+            carried = total(size for value, size in alive.items() if value in op.operands)
+            yield from _live(op.body.block, held - carried if isinstance(op, RepeatOp) else held)
+        for result in op.results:
+            alive[result] = _materialised(op, result)
+        yield total(alive.values()) + outside
+        for value in [value for value in alive if last_use.get(value, -1) <= number]:
+            del alive[value]
+
+
+def _last_uses(ops: Sequence[Operation], block: Block) -> dict[SSAValue, int]:
+    out: dict[SSAValue, int] = {}
+    for number, op in enumerate(ops):
+        for inner in op.walk():
+            for operand in inner.operands:
+                out[operand] = number
+    last = block.last_op
+    if last is not None:
+        out.update(dict.fromkeys(last.operands, len(ops)))
+    return out
+
+
+def _materialised(op: Operation, result: SSAValue) -> Expr:
+    """Bytes of a new buffer for a result: none for views, caches and work in place."""
+    maker = op
+    if isinstance(op, GroupOp):
+        inner = op.yielded[list(op.results).index(result)].owner
+        maker = inner if isinstance(inner, Operation) else op
+    if isinstance(maker, ViewOp | AppendOp | SliceOp | RopeOp):
+        return ZERO
+    return tensor(result).local_bytes if isinstance(maker, PlacedOp | ConversionOp) else ZERO
+
+
+def _buffers(phase: PhaseOp) -> Iterator[Expr]:
+    for op in phase.walk():
+        if isinstance(op, ConversionOp) and op.axes:
+            yield op.before.local_bytes
+
+
+def _undominated(sizes: Iterable[Expr]) -> tuple[Expr, ...]:
+    """The sizes of which no other one is at least as large in every term (all symbols are positive)."""
+    kept: list[Expr] = []
+    for size in dict.fromkeys(sizes):
+        if any(_dominates(other, size) for other in kept):
+            continue
+        kept = [other for other in kept if not _dominates(size, other)]
+        kept.append(size)
+    return tuple(kept)
+
+
+def _dominates(large: Expr, small: Expr) -> bool:
+    rest = large - small
+    return all(coefficient >= 0 for _, coefficient in rest.terms)

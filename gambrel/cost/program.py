@@ -1,0 +1,188 @@
+"""The compiled cost table: evaluates all rows over arrays of design points.
+
+Symbols: b sequences, s new tokens of each, c cached tokens of each, and the sizes of the mesh axes. The mean over a
+decode is taken by Gauss-Legendre quadrature over c, only for the rows that depend on it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel.cost.engines import price
+from gambrel.cost.extract import CostTable
+from gambrel.cost.kernel import BOUNDS
+from gambrel.cost.roofline import roofline
+from gambrel.cost.rows import KernelSpec, Row
+from gambrel.cost.vectorise import Array, Binding, Vectorised
+from gambrel.cost.whatif import map_numbers
+from gambrel.hardware.device import Device
+from gambrel.ir.expr import Expr, as_expr
+from gambrel.ir.structure import PhaseName
+
+NODES = 3
+"""Quadrature nodes over the length of the cache: exact for polynomials up to degree 5, times are close to linear."""
+
+CACHED = "c"
+
+Rates = Callable[[str], str]
+"""Which number format's rate a device uses for a product of some format."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPrice:
+    """What one row costs at every design point (arrays broadcast to the shape that the row depends on).
+
+    Attributes:
+        row: The row.
+        seconds: One execution.
+        bound: Index into BOUNDS; at the middle of the decode where the row depends on the cached length.
+        floor_seconds: One execution at the plain roofline.
+        count: Executions in one repetition of its segment, or in one pass.
+        flops, bytes_read, bytes_written, network_bytes: Of one execution on one device.
+    """
+
+    row: Row
+    seconds: Array
+    bound: NDArray[np.int8]
+    floor_seconds: Array
+    count: Array
+    flops: Array
+    bytes_read: Array
+    bytes_written: Array
+    network_bytes: Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpan:
+    """Over which cached lengths a phase is averaged: `first` to `last`, inclusive, one step for each."""
+
+    first: Array
+    last: Array
+
+
+class CostProgram:
+    """A cost table whose expressions are compiled once; evaluating it touches no IR."""
+
+    def __init__(self, table: CostTable) -> None:
+        """Compile the expressions of all rows."""
+        self.table = table
+        self._fixed: dict[PhaseName, _PhaseProgram] = {}
+
+    def phase(self, name: PhaseName) -> "_PhaseProgram":
+        """The rows of one phase, compiled on first use."""
+        if name not in self._fixed:
+            self._fixed[name] = _PhaseProgram([row for row in self.table.rows if row.phase == name])
+        return self._fixed[name]
+
+
+class _PhaseProgram:
+    """The rows of one phase: those that depend on the cached length, and the others."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.groups = [_RowGroup([r for r in rows if not _cached(r)]), _RowGroup([r for r in rows if _cached(r)])]
+
+    def evaluate(self, device: Device, rates: Rates, binding: Binding, span: CacheSpan) -> list[RowPrice]:
+        """Prices of all rows, in order.
+
+        Args:
+            device: The machine; its numbers may be what-if arrays.
+            rates: Which rate the device uses for a format.
+            binding: Values of all symbols but `c`.
+            span: Cached lengths to average over.
+        """
+        plain, cached = self.groups
+        prices = plain.evaluate(device, rates, {**binding, CACHED: span.first})
+        prices.update(cached.evaluate_mean(device, rates, binding, span))
+        return [prices[id(row)] for row in self.rows]
+
+
+def _cached(row: Row) -> bool:
+    return any(CACHED in e.symbols for e in row.expressions)
+
+
+class _RowGroup:
+    """Rows whose expressions are one compiled function; equal kernels are priced once."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.rows = rows
+        self.compiled = Vectorised([e for row in rows for e in (*row.expressions, as_expr(1))])
+
+    def evaluate(self, device: Device, rates: Rates, binding: Binding) -> dict[int, RowPrice]:
+        if not self.rows:
+            return {}
+        values = self.compiled(binding)
+        made: dict[tuple[object, ...], tuple[Array, NDArray[np.int8], Array]] = {}
+        out: dict[int, RowPrice] = {}
+        for row in self.rows:
+            key = row.kernel.key if row.kernel is not None else ()
+            if key not in made:
+                made[key] = _price(row.kernel, device, rates, values)
+            seconds, bound, floor = made[key]
+            out[id(row)] = RowPrice(
+                row=row,
+                seconds=seconds,
+                bound=bound,
+                floor_seconds=floor,
+                count=values[row.count],
+                flops=values[row.flops],
+                bytes_read=values[row.bytes_read],
+                bytes_written=values[row.bytes_written],
+                network_bytes=values[row.network_bytes],
+            )
+        return out
+
+    def evaluate_mean(self, device: Device, rates: Rates, binding: Binding, span: CacheSpan) -> dict[int, RowPrice]:
+        """The mean over the span: nodes lie on a new last axis, which is averaged away."""
+        if not self.rows:
+            return {}
+        points, weights = np.polynomial.legendre.leggauss(NODES)
+        middle, half = (span.first + span.last) / 2.0, (span.last - span.first + 1.0) / 2.0
+        # One step at each integer: the sum over first..last is close to the integral from first - 1/2 to last + 1/2.
+        nodes = np.where(span.last > span.first, middle[..., None] + half[..., None] * points, span.first[..., None])
+        wide = {name: np.asarray(value)[..., None] for name, value in binding.items()}
+        prices = self.evaluate(_widen(device), rates, {**wide, CACHED: nodes})
+        return {key: _average(item, weights / 2.0) for key, item in prices.items()}
+
+
+def _price(
+    kernel: KernelSpec | None, device: Device, rates: Rates, values: Mapping[Expr, Array]
+) -> tuple[Array, NDArray[np.int8], Array]:
+    if kernel is None:
+        zero = np.zeros(())
+        return zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero
+    rate = kernel.constants.get("rate")
+    if isinstance(rate, str):
+        kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
+    bound_kernel = kernel.bind(values)
+    cost = price(bound_kernel, device)
+    return cost.seconds, cost.bound, roofline(bound_kernel, device).seconds
+
+
+def _average(item: RowPrice, weights: Array) -> RowPrice:
+    def mean(value: Array) -> Array:
+        return value @ weights if value.ndim and value.shape[-1] == len(weights) else _drop(value)
+
+    bound = item.bound[..., item.bound.shape[-1] // 2] if item.bound.ndim else item.bound
+    return replace(
+        item,
+        seconds=mean(item.seconds),
+        bound=bound,
+        floor_seconds=mean(item.floor_seconds),
+        count=mean(item.count),
+        flops=mean(item.flops),
+        bytes_read=mean(item.bytes_read),
+        bytes_written=mean(item.bytes_written),
+        network_bytes=mean(item.network_bytes),
+    )
+
+
+def _drop(value: Array) -> Array:
+    return value[..., 0] if value.ndim else value
+
+
+def _widen(device: Device) -> Device:
+    """The device with a new last axis on its what-if arrays, so that they broadcast against the nodes."""
+    return map_numbers(device, lambda value: np.asarray(value)[..., None])

@@ -1,0 +1,1 @@
+"""Estimates: plans, workloads, compiled variants, and their evaluation over design points."""
