@@ -32,7 +32,8 @@ def test_gemm_of_one_full_wave() -> None:
     """100 tiles of 128 x 128 on 100 units: one wave whatever the hardness, nothing reloaded."""
     free = {"launch": 2e-6, "wave_overhead": 1e-6, "memory_ramp": 0.0, "slice_latency": 0.0, "cache_share": 1.0}
     gpu = with_parameters("gemm", **free, load_bytes_per_clock_per_unit=1e12, memory_efficiency=1e6)
-    expected = 2e-6 + 1e-6 + 4096 * 2 * 128 * 128 / (0.8 * 1e15 / 100)
+    efficiency = parameters.Gemm().compute_efficiency
+    expected = 2e-6 + 1e-6 + 4096 * 2 * 128 * 128 / (efficiency * 1e15 / 100)
     assert price(gemm(1280.0, 1280.0, 4096.0), gpu).seconds == pytest.approx(expected, rel=1e-6)
 
 
