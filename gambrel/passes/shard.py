@@ -16,12 +16,20 @@ from gambrel.ir.kv import CacheOp
 from gambrel.ir.model import InputOp, WeightOp
 from gambrel.ir.op import PlacedOp, strings, without
 from gambrel.ir.structure import PhaseOp, RepeatOp, YieldOp
-from gambrel.ir.types import AXES, Axes, Dim, TensorType, tensor
+from gambrel.ir.types import AXES, TP_SUB_AXES, Axes, Dim, TensorType, tensor
 from gambrel.passes.rewrite import insert_before, set_type
 from gambrel.passes.strategies import STRATEGIES, Strategy
 
 WHOLE_ROLES = ("norm", "router", "scalar")
 """Weights so small that every device keeps all of them."""
+
+_IMPLIED: Mapping[str, Axes] = {
+    "tp": TP_SUB_AXES,
+    "tp_ep": ("tp", "tp_etp"),
+    "tp_etp": ("tp", "tp_ep"),
+    "ep": ("edp",),
+}
+"""Axes that are in use with another one, so that sums over tp x 1 and over tp are the same sum. One of size 1 is free."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,7 @@ class ShardPass(ModulePass):
 
     Options:
         strategy: A name of STRATEGIES.
-        axes: Mesh axes that are larger than one; the others are left out of the types.
+        axes: Mesh axes that are larger than one; the others are left out of the types. Empty for one device.
     """
 
     name = "shard"
@@ -48,10 +56,7 @@ class ShardPass(ModulePass):
             PlanError: The strategy or an axis is unknown, or the module is placed already.
         """
         strategy = find_strategy(self.strategy)
-        axes = tuple(axis for axis in strategy.axes if self.axes is None or axis in self.axes)
-        unknown = [axis for axis in self.axes or () if axis not in AXES]
-        if unknown:
-            raise PlanError(Problem(where="shard", what=f"unknown mesh axis '{unknown[0]}'", fix=f"Known: {AXES}"))
+        axes = strategy.axes if self.axes is None else _used_axes(strategy, self.axes)
         if any(isinstance(inner, MeshOp) for inner in op.ops):
             raise PlanError(Problem(where="shard", what="the module is placed already", fix="Shard the module once"))
         sharding = _Sharding(strategy, axes)
@@ -67,6 +72,21 @@ class ShardPass(ModulePass):
             block.add_op(mesh)
         else:
             insert_before(first, mesh)
+
+
+def _used_axes(strategy: Strategy, wanted: Axes) -> Axes:
+    """The axes of a strategy that are larger than one, with those that are as large as they imply.
+
+    Raises:
+        PlanError: An axis is unknown.
+    """
+    named = [axis for axis in wanted if axis]  # a pipeline's text writes no axes as one empty name
+    unknown = [axis for axis in named if axis not in AXES]
+    if unknown:
+        hint = did_you_mean(unknown[0], AXES)
+        raise PlanError(Problem(where="shard", what=f"unknown mesh axis '{unknown[0]}'", fix=hint))
+    used = {*named, *(other for axis in named for other in _IMPLIED.get(axis, ()))}
+    return tuple(axis for axis in strategy.axes if axis in used)
 
 
 def find_strategy(name: str) -> Strategy:
