@@ -17,7 +17,7 @@ from xdsl.irdl import (
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from gambrel.ir.op import PlacedOp, integer, label_property, rank_of, strings, without
+from gambrel.ir.op import PlacedOp, integer, label_property, rank_of, strings
 from gambrel.ir.types import Dim, TensorType, tensor
 
 
@@ -88,10 +88,10 @@ class AppendOp(PlacedOp):
         self.retype()
 
     def accept(self) -> Sequence[TensorType]:
-        """New tokens are placed like the cache; one that is not split along the length stays whole."""
+        """New tokens are placed like the cache; those that every device has stay whole, and each keeps its part."""
         cache, new = rank_of(self.cache, 4, "cache"), rank_of(self.new, 4, "new tokens")
         batch, length, heads, width = cache.dims
-        kept = new.dims[1].axes if new.dims[1].axes == length.axes else without(new.dims[1].axes, length.axes)
+        kept = tuple(axis for axis in new.dims[1].axes if axis in length.axes)
         axes = (batch.axes, kept, heads.axes, width.axes)
         return [cache, new.with_dims(Dim(dim.size, axis) for dim, axis in zip(new.dims, axes, strict=True))]
 

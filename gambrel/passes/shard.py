@@ -1,6 +1,6 @@
 """`shard`: split weights, inputs and caches by a strategy and push the placement through the types."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdsl.context import Context
@@ -29,7 +29,7 @@ _IMPLIED: Mapping[str, Axes] = {
     "tp_etp": ("tp", "tp_ep"),
     "ep": ("edp",),
 }
-"""Axes that are in use with another one, so that sums over tp x 1 and over tp are the same sum. One of size 1 is free."""
+"""Axes that come with another one, so that a sum over tp_ep x 1 is a sum over tp. An axis of size 1 costs nothing."""
 
 
 @dataclass(frozen=True)
@@ -134,23 +134,24 @@ class _Sharding:
                 self._place_repeat(op, made)
 
     def _place(self, op: PlacedOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
+        if isinstance(op, DispatchOp | CombineOp):
+            self._gather_tokens(op, made)
         wanted = op.accept()
         for number, operand in enumerate(list(op.operands)):
             if operand.type != wanted[number] and tensor(operand).partial:
                 op.operands[number] = self._convert(op, operand, self.residual(tensor(operand)), made)
-        for number, (operand, kind) in enumerate(zip(list(op.operands), self._accepted(op), strict=True)):
+        for number, (operand, kind) in enumerate(zip(list(op.operands), op.accept(), strict=True)):
             if operand.type != kind:
                 op.operands[number] = self._convert(op, operand, kind, made)
         op.retype()
 
-    def _accepted(self, op: PlacedOp) -> Sequence[TensorType]:
-        """What the op accepts; experts take tokens whole along the sequence, before they are copied k times."""
-        kinds = op.accept()
-        if not isinstance(op, DispatchOp):
-            return kinds
-        return [
-            kind.with_dims(Dim(dim.size, without(dim.axes, self.sequence_axes)) for dim in kind.dims) for kind in kinds
-        ]
+    def _gather_tokens(self, op: DispatchOp | CombineOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
+        """Experts see a sequence whole: gathered before its tokens are copied k times, split after they are summed."""
+        for number, operand in enumerate(list(op.operands)):
+            kind = tensor(operand)
+            if len(kind.dims) == 3:
+                dims = [Dim(dim.size, without(dim.axes, self.sequence_axes)) for dim in kind.dims]
+                op.operands[number] = self._convert(op, operand, kind.with_dims(dims), made)
 
     def _place_repeat(self, op: RepeatOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
         for number, (arg, init) in enumerate(zip(list(op.body.block.args), list(op.init), strict=True)):
