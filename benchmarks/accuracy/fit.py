@@ -59,6 +59,9 @@ CEILING = {
 HOP = 0.7e-6
 """Prior of a hop, where the default is the link's own latency."""
 
+UNMOVED = 0.01
+"""A parameter this near to its prior, in ln, is one that the data say nothing about: it is not printed."""
+
 FLOOR = {"overlap_norm": 1.0}
 """Times add at worst."""
 
@@ -265,6 +268,8 @@ def run(target: Target, names: Sequence[str], folder: Path, limit: int, only: Se
     print(f"  # {error:.1f} % mean error on {count} held-out rows of {', '.join(names)}")
     print(f"  {family}:")
     for name, value in values.items():
+        if abs(np.log(value / prior[name])) < UNMOVED:
+            continue
         print(f"    {name}: {{value: {as_text(name, value)}, source: kernel-fit}}", flush=True)
 
 
