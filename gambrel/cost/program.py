@@ -141,7 +141,8 @@ class _RowGroup:
         points, weights = np.polynomial.legendre.leggauss(NODES)
         middle, half = (span.first + span.last) / 2.0, (span.last - span.first + 1.0) / 2.0
         # One step at each integer: the sum over first..last is close to the integral from first - 1/2 to last + 1/2.
-        nodes = np.where(span.last > span.first, middle[..., None] + half[..., None] * points, span.first[..., None])
+        several = (span.last > span.first)[..., None]
+        nodes = np.where(several, middle[..., None] + half[..., None] * points, np.asarray(span.first)[..., None])
         wide = {name: np.asarray(value)[..., None] for name, value in binding.items()}
         prices = self.evaluate(_widen(device), rates, {**wide, CACHED: nodes})
         return {key: _average(item, weights / 2.0) for key, item in prices.items()}

@@ -1,0 +1,297 @@
+"""Evaluate a compiled variant on a device over arrays of design points: time, memory, energy and money.
+
+Every array has the broadcast shape of what it depends on; nothing here knows whether there is one point or a million.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gambrel.cost.kernel import BOUNDS
+from gambrel.cost.memory import CONTEXT
+from gambrel.cost.program import CacheSpan, Rates, RowPrice
+from gambrel.cost.roofline import matrix_rate
+from gambrel.cost.rows import SegmentSpec
+from gambrel.cost.vectorise import Array
+from gambrel.estimation.points import Points
+from gambrel.estimation.rates import energy_per_flop
+from gambrel.estimation.variant import Variant
+from gambrel.hardware.device import Device, Number
+from gambrel.ir.structure import PhaseName
+
+RUNTIME_BYTES = 1.5e9
+"""Context, code and captured graphs of a serving process on one device; assumed, as vLLM and TensorRT-LLM report 1 to
+2 GB outside their own pools."""
+
+MEMORY_KINDS = ("weights", "kv_cache", "activations", "communication", "runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTotals:
+    """One phase at every design point.
+
+    Attributes:
+        seconds: Prefill: until the first token of the whole batch. Decode: one token of every sequence.
+        bubble_seconds: Of these, the time that the mean device waits for other pipeline stages.
+        floor_seconds: Busy time of the mean device at the plain roofline.
+        mfu: Model FLOPs over what the matrix units could do in that time (each product at the rate of its format).
+        mbu: Bytes moved over what device memory could move in that time.
+        flops: FLOPs of the mean device.
+        bytes: Device-memory bytes of the mean device.
+        network_bytes: Buffers handed to collectives by the mean device.
+        by_family: Busy seconds of the mean device by op family.
+        by_bound: Busy seconds of the mean device by what bounds each kernel.
+        dynamic_joules: Energy above idle of the mean device.
+        rows: The prices that all this is summed from.
+        weights: Executions of each row on the mean device, in the order of `rows`.
+    """
+
+    seconds: Array
+    bubble_seconds: Array
+    floor_seconds: Array
+    mfu: Array
+    mbu: Array
+    flops: Array
+    bytes: Array
+    network_bytes: Array
+    by_family: Mapping[str, Array]
+    by_bound: Mapping[str, Array]
+    dynamic_joules: Array
+    rows: Sequence[RowPrice]
+    weights: Sequence[Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that is known of every design point.
+
+    Attributes:
+        prefill, decode: The two phases; decode is the mean over the output.
+        ttft_s: Time to first token: one prefill of the batch.
+        tpot_s: Mean time per output token after the first.
+        latency_s: `ttft + (osl - 1) tpot`.
+        tokens_per_s: Output tokens of the whole batch over the latency.
+        tokens_per_s_per_device: The same over all devices.
+        memory_bytes: By kind, on the fullest device.
+        memory_total_bytes: Their sum.
+        capacity_bytes: What a device has.
+        energy_j: Of the batch, all devices; None where the profile lacks energies.
+        usd: Rent of all devices for the latency; None where the profile has no price.
+    """
+
+    prefill: PhaseTotals
+    decode: PhaseTotals
+    ttft_s: Array
+    tpot_s: Array
+    latency_s: Array
+    tokens_per_s: Array
+    tokens_per_s_per_device: Array
+    memory_bytes: Mapping[str, Array]
+    memory_total_bytes: Array
+    capacity_bytes: Array
+    energy_j: Array | None
+    usd: Array | None
+
+
+def evaluate(variant: Variant, device: Device, rates: Rates, points: Points) -> Evaluation:
+    """Evaluate all design points of a variant.
+
+    `latency = ttft + (osl - 1) tpot`; `prefill = sum + (m - 1) slowest stage`; `decode = max(sum, m slowest stage)`
+    with m microbatches (GPipe fill and drain; in decode microbatches follow each other round the stages).
+
+    Args:
+        variant: What was compiled; its axes must cover the degrees above one.
+        device: The machine; its numbers may be what-if arrays that broadcast against the points.
+        rates: Which rate the device uses for a format.
+        points: The design points.
+    """
+    prefill = _phase(variant, "prefill", device, rates, points, CacheSpan(first=points.prefix, last=points.prefix))
+    start = points.prefix + points.isl
+    decode = _phase(
+        variant, "decode", device, rates, points, CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0))
+    )
+    steps = points.osl - 1.0
+    latency = prefill.seconds + steps * decode.seconds
+    tokens = points.batch * points.osl / latency
+    memory = memory_by_kind(variant, points)
+    dynamic = prefill.dynamic_joules + steps * decode.dynamic_joules
+    return Evaluation(
+        prefill=prefill,
+        decode=decode,
+        ttft_s=prefill.seconds,
+        tpot_s=decode.seconds,
+        latency_s=latency,
+        tokens_per_s=tokens,
+        tokens_per_s_per_device=tokens / points.devices,
+        memory_bytes=memory,
+        memory_total_bytes=sum(memory.values(), np.zeros(())),
+        capacity_bytes=np.asarray(device.memory_bytes, dtype=np.float64),
+        energy_j=_energy(device, latency, dynamic, points.devices),
+        usd=None
+        if device.price_usd_per_h is None
+        else latency / 3600.0 * np.asarray(device.price_usd_per_h) * points.devices,
+    )
+
+
+def _phase(
+    variant: Variant, name: PhaseName, device: Device, rates: Rates, points: Points, span: CacheSpan
+) -> PhaseTotals:
+    binding = points.binding()
+    prices = variant.program.phase(name).evaluate(device, rates, binding, span)
+    segments = variant.program.table.segments
+    repetitions = {item.label: float(item.repetitions) for item in segments}
+    runs = [p.count * repetitions.get(p.row.segment, 1.0) for p in prices]
+    whole = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
+    slowest = _slowest_stage(prices, segments, points.pp, whole)
+    m = points.microbatches
+    seconds = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
+    # Every microbatch passes every stage once: the mean device works m / pp of a pass.
+    weights = [n * m / points.pp for n in runs]
+    busy = whole * m / points.pp
+    ideal = _sum(p.flops * w / _peak(p, device, rates) for p, w in zip(prices, weights, strict=True) if p.row.rate)
+    moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True))
+    return PhaseTotals(
+        seconds=seconds,
+        bubble_seconds=seconds - busy,
+        floor_seconds=_sum(p.floor_seconds * w for p, w in zip(prices, weights, strict=True)),
+        mfu=ideal / seconds,
+        mbu=moved / np.asarray(device.memory_bandwidth_bytes_per_s) / seconds,
+        flops=_sum(p.flops * w for p, w in zip(prices, weights, strict=True)),
+        bytes=moved,
+        network_bytes=_sum(p.network_bytes * w for p, w in zip(prices, weights, strict=True)),
+        by_family=_by_family(prices, weights),
+        by_bound=_by_bound(prices, weights),
+        dynamic_joules=_dynamic(prices, weights, device, rates),
+        rows=prices,
+        weights=weights,
+    )
+
+
+def _sum(values: Iterable[Array]) -> Array:
+    return sum(values, np.zeros(()))
+
+
+def _slowest_stage(prices: Sequence[RowPrice], segments: Sequence[SegmentSpec], pp: Array, whole: Array) -> Array:
+    """Seconds of one microbatch on the slowest stage: stages hold `ceil(layers / pp)` layers in order.
+
+    A segment whose body has several layers is dealt by its mean layer.
+    """
+    most = int(np.max(pp, initial=1.0))
+    if most == 1:
+        return whole
+    per_layer: dict[str, Array] = {}
+    outside = {"first": np.zeros(()), "last": np.zeros(()), "between": np.zeros(())}
+    layers_each = {item.label: item.layers_each for item in segments}
+    for p in prices:
+        if p.row.place == "layers":
+            seconds = p.seconds * p.count / layers_each[p.row.segment]
+            per_layer[p.row.segment] = per_layer.get(p.row.segment, np.zeros(())) + seconds
+        else:
+            # A send is counted pp - 1 times in a pass; a stage sends once.
+            outside[p.row.place] = outside[p.row.place] + (
+                p.seconds if p.row.place == "between" else p.seconds * p.count
+            )
+    slowest = np.zeros(())
+    for stage in range(most):
+        seconds = _sum(layers * per_layer[label] for label, layers in layers_of_stage(segments, pp, stage).items())
+        seconds = seconds + (outside["first"] if stage == 0 else 0.0)
+        seconds = seconds + np.where(stage == pp - 1.0, outside["last"], 0.0)
+        seconds = seconds + np.where(stage < pp - 1.0, outside["between"], 0.0)
+        slowest = np.maximum(slowest, np.where(stage < pp, seconds, 0.0))
+    return np.where(pp == 1.0, whole, slowest)
+
+
+def layers_of_stage(segments: Sequence[SegmentSpec], pp: Array, stage: int) -> dict[str, Array]:
+    """Layers of each segment on one stage, which holds the layers `stage P` to `(stage + 1) P`, `P = ceil(L / pp)`."""
+    total = sum(item.repetitions * item.layers_each for item in segments)
+    share = np.ceil(total / pp)
+    low, high = stage * share, (stage + 1.0) * share
+    out: dict[str, Array] = {}
+    start = 0.0
+    for item in segments:
+        end = start + item.repetitions * item.layers_each
+        out[item.label] = np.clip(np.minimum(high, end) - np.maximum(low, start), 0.0, None)
+        start = end
+    return out
+
+
+def _peak(item: RowPrice, device: Device, rates: Rates) -> Number:
+    return matrix_rate(device, rates(item.row.rate))
+
+
+def _by_family(prices: Sequence[RowPrice], weights: Sequence[Array]) -> dict[str, Array]:
+    out: dict[str, Array] = {}
+    for p, w in zip(prices, weights, strict=True):
+        out[p.row.family] = out.get(p.row.family, np.zeros(())) + p.seconds * w
+    return out
+
+
+def _by_bound(prices: Sequence[RowPrice], weights: Sequence[Array]) -> dict[str, Array]:
+    out: dict[str, Array] = {}
+    for number, bound in enumerate(BOUNDS):
+        out[bound] = _sum(np.where(p.bound == number, p.seconds * w, 0.0) for p, w in zip(prices, weights, strict=True))
+    return out
+
+
+def _dynamic(prices: Sequence[RowPrice], weights: Sequence[Array], device: Device, rates: Rates) -> Array:
+    """Energy above idle: FLOPs and bytes at their energies, at most what the power limit leaves above idle."""
+    per_byte = device.power.energy_per_byte_j or 0.0
+    limit = np.asarray(device.power.tdp_w) - np.asarray(device.power.idle_w or 0.0)
+    out = np.zeros(())
+    for p, w in zip(prices, weights, strict=True):
+        flop = energy_per_flop(device, rates(p.row.rate) if p.row.rate else "fp32")
+        joules = p.flops * flop + (p.bytes_read + p.bytes_written) * per_byte
+        out = out + np.minimum(joules, limit * p.seconds) * w
+    return out
+
+
+def _energy(device: Device, latency: Array, dynamic: Array, devices: Array) -> Array | None:
+    """`devices (idle power x latency + dynamic)`; None where the profile has neither idle power nor energies."""
+    power = device.power
+    if power.idle_w is None or (power.energy_per_byte_j is None and not power.energy_per_flop_j):
+        return None
+    return (np.asarray(power.idle_w) * latency + dynamic) * devices
+
+
+def memory_by_kind(variant: Variant, points: Points) -> dict[str, Array]:
+    """Bytes by kind on the fullest pipeline stage.
+
+    Weights and caches of the layers of one stage, with the embedding on the first and the head on the last; the peak
+    of activations of one microbatch and the largest communication buffer; a constant for the runtime.
+    """
+    binding = points.binding()
+    micro = variant.sizes({**binding, "c": points.prefix, CONTEXT: points.context})
+    whole = variant.sizes({**binding, "b": points.batch, "c": points.prefix, CONTEXT: points.context})
+    segments = variant.program.table.segments
+    weights, caches, total = np.zeros(()), np.zeros(()), np.full((), -1.0)
+    for stage in range(int(np.max(points.pp, initial=1.0))):
+        held = {"weights": np.zeros(()), "kv_cache": np.zeros(())}
+        layers = layers_of_stage(segments, points.pp, stage)
+        each = {item.label: item.layers_each for item in segments}
+        for item in variant.memory.residents:
+            if item.place == "layers":
+                copies = layers[item.segment] / each[item.segment]
+            elif item.place == "first":
+                copies = np.asarray(float(stage == 0))
+            else:
+                copies = np.where(stage == points.pp - 1.0, 1.0, 0.0)
+            held[item.kind] = held[item.kind] + whole[item.size] * copies
+        fuller = (held["weights"] + held["kv_cache"] > total) & (stage < points.pp)
+        weights = np.where(fuller, held["weights"], weights)
+        caches = np.where(fuller, held["kv_cache"], caches)
+        total = weights + caches
+    return {
+        "weights": weights,
+        "kv_cache": caches,
+        "activations": _largest(micro[size] for size in variant.memory.activations),
+        "communication": _largest(micro[size] for size in variant.memory.buffers),
+        "runtime": np.asarray(RUNTIME_BYTES),
+    }
+
+
+def _largest(values: Iterable[Array]) -> Array:
+    out = np.zeros(())
+    for value in values:
+        out = np.maximum(out, value)
+    return out

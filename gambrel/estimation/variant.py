@@ -1,0 +1,131 @@
+"""A compiled variant: the model under one strategy and one choice of number formats, ready to be evaluated."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from xdsl.context import Context
+from xdsl.dialects.builtin import ModuleOp
+from xdsl.passes import ModulePass
+
+from gambrel.cost.extract import extract
+from gambrel.cost.memory import MemoryTable, memory_table
+from gambrel.cost.program import CostProgram
+from gambrel.cost.vectorise import Vectorised
+from gambrel.frontends.architecture import Architecture
+from gambrel.frontends.lower import Lowering, lower
+from gambrel.ir.text import new_context
+from gambrel.ir.types import Axes
+from gambrel.ir.verify import verify_module
+from gambrel.passes.fuse import FusePass
+from gambrel.passes.insert_collectives import InsertCollectivesPass
+from gambrel.passes.quantize import QuantizePass
+from gambrel.passes.shard import ShardPass
+from gambrel.passes.stages import StagesPass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What decides the shape of the cost expressions; everything else is a number.
+
+    Attributes:
+        strategy: Sharding strategy.
+        axes: Mesh axes larger than one, `pp` among them where there are stages.
+        format: Number format of everything that is not quantised.
+        weights, experts, activations, kv: Narrower formats.
+    """
+
+    strategy: str = "megatron"
+    axes: Axes = ()
+    format: str = "bf16"
+    weights: str | None = None
+    experts: str | None = None
+    activations: str | None = None
+    kv: str | None = None
+
+    def pipeline(self) -> list[ModulePass]:
+        """The passes of this variant."""
+        passes: list[ModulePass] = []
+        if any((self.weights, self.experts, self.activations, self.kv)):
+            passes.append(
+                QuantizePass(weights=self.weights, experts=self.experts, activations=self.activations, kv=self.kv)
+            )
+        passes += [ShardPass(strategy=self.strategy, axes=self.axes), InsertCollectivesPass()]
+        if "pp" in self.axes:
+            passes.append(StagesPass())
+        return [*passes, FusePass()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A model, placed and fused, with its compiled costs.
+
+    Attributes:
+        architecture: The model.
+        structure: The choices that made it.
+        module: The IR after all passes.
+        program: Time, FLOPs and bytes of all rows.
+        memory: What has to be resident.
+        sizes: The memory table's expressions, compiled.
+        pipeline: The passes as text.
+    """
+
+    architecture: Architecture
+    structure: Structure
+    module: ModuleOp
+    program: CostProgram
+    memory: MemoryTable
+    sizes: Vectorised
+    pipeline: str
+
+
+After = Callable[[ModulePass, ModuleOp], None]
+
+
+def build_module(architecture: Architecture, structure: Structure, after: After | None = None) -> ModuleOp:
+    """Lower a model and run the passes of a structure.
+
+    Args:
+        architecture: The model.
+        structure: The choices.
+        after: Called with each pass and the module right after it ran.
+    """
+    module = lower(architecture, Lowering(format=structure.format))
+    run(module, structure.pipeline(), after)
+    return module
+
+
+def run(module: ModuleOp, passes: Sequence[ModulePass], after: After | None = None) -> None:
+    """Run passes in order."""
+    context: Context = new_context()
+    for item in passes:
+        item.apply(context, module)
+        if after is not None:
+            after(item, module)
+
+
+@lru_cache(maxsize=256)
+def compile_variant(architecture: Architecture, structure: Structure, *, allow_unpriced: bool = False) -> Variant:
+    """Compile a model under a structure; repeated questions are answered from a cache.
+
+    Raises:
+        PlanError: The strategy or a number format is unknown.
+        IRError: A pass made a bad module (our own bug).
+        UnpricedOpError: An op has no cost rule and that is not allowed.
+    """
+    passes = structure.pipeline()
+    module = lower(architecture, Lowering(format=structure.format))
+    run(module, passes)
+    verify_module(module)
+    table = extract(module, allow_unpriced=allow_unpriced)
+    memory = memory_table(module)
+    expressions = [item.size for item in memory.residents] + [*memory.activations, *memory.buffers]
+    return Variant(
+        architecture=architecture,
+        structure=structure,
+        module=module,
+        program=CostProgram(table),
+        memory=memory,
+        sizes=Vectorised(expressions),
+        pipeline=",".join(str(item.pipeline_pass_spec()) for item in passes),
+    )
