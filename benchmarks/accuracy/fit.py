@@ -81,7 +81,7 @@ class Target:
         family: Key under `parameters`; `{link}` is the name of the innermost link.
         table: Measured table.
         base: Key under `DEFAULTS`.
-        op: What a case's operation starts with.
+        op: What a case's operation starts with, one of several.
         dtypes: Formats and libraries of the cases; all where empty.
         groups: Least and greatest number of query heads per key head.
     """
@@ -89,7 +89,7 @@ class Target:
     family: str
     table: str
     base: str
-    op: str
+    op: str | tuple[str, ...]
     dtypes: tuple[str, ...] = ()
     groups: tuple[float, float] | None = None
 
@@ -152,7 +152,13 @@ TARGETS = (
         family="grouped_gemm_fp8", table="moe", base="grouped_gemm", op="moe", dtypes=("fp8 trtllm", "fp8_block trtllm")
     ),
     Target(family="grouped_gemm_nvfp4", table="moe", base="grouped_gemm", op="moe", dtypes=("nvfp4 trtllm",)),
-    Target(family="collective_{link}", table="collective", base="collective", op="collective", dtypes=("nccl",)),
+    Target(
+        family="collective_{link}",
+        table="collective",
+        base="collective",
+        op=("collective all_gather", "collective reduce_scatter", "collective all_to_all"),
+        dtypes=("nccl",),
+    ),
     Target(
         family="collective_{link}_all_reduce",
         table="collective",
@@ -264,11 +270,12 @@ def run(target: Target, names: Sequence[str], folder: Path, limit: int, only: Se
     prior = prior_of(target, family, fitted[0][0], only)
     values = fit(fitted, family, prior)
     count = sum(len(case.seconds) for _, case in scored)
-    error = 100.0 * np.abs(np.expm1(log_errors(scored, family, values))).mean() if count else float("nan")
-    print(f"  # {error:.1f} % mean error on {count} held-out rows of {', '.join(names)}")
+    error = 100.0 * np.abs(np.expm1(log_errors(scored, family, values)))
+    quality = f"{error.mean():.1f} % mean error on {count}" if count else "no"
+    print(f"  # {quality} held-out rows of {', '.join(names)}")
     print(f"  {family}:")
     for name, value in values.items():
-        if abs(np.log(value / prior[name])) < UNMOVED:
+        if not only and abs(np.log(value / prior[name])) < UNMOVED:
             continue
         print(f"    {name}: {{value: {as_text(name, value)}, source: kernel-fit}}", flush=True)
 
