@@ -47,10 +47,7 @@ class QuantizePass(ModulePass):
             PlanError: A format is unknown.
         """
         for option in ("weights", "experts", "activations", "kv"):
-            value: str | None = getattr(self, option)
-            if value is not None and value not in NUMERIC_FORMATS:
-                hint = did_you_mean(value, NUMERIC_FORMATS)
-                raise PlanError(Problem(where=f"{option} format", what=f"unknown number format '{value}'", fix=hint))
+            check_format(option, getattr(self, option))
         for inner in list(op.walk()):
             if isinstance(inner, WeightOp):
                 self._weight(inner)
@@ -81,6 +78,17 @@ class QuantizePass(ModulePass):
                     insert_before(op, cast)
                     casts[value] = cast.res
                 op.operands[0] = casts[value]
+
+
+def check_format(option: str, name: str | None) -> None:
+    """Check the name of a number format.
+
+    Raises:
+        PlanError: It is unknown.
+    """
+    if name is not None and name not in NUMERIC_FORMATS:
+        hint = did_you_mean(name, NUMERIC_FORMATS)
+        raise PlanError(Problem(where=f"{option} format", what=f"unknown number format '{name}'", fix=hint))
 
 
 def _narrow(value: SSAValue) -> bool:

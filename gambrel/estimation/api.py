@@ -1,0 +1,175 @@
+"""The Python API: load a model, compile it, estimate it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gambrel import __version__
+from gambrel.estimation.build import coverage, grades, memory_estimate, phase_estimate
+from gambrel.estimation.checks import check_plan
+from gambrel.estimation.evaluate import RUNTIME_BYTES, evaluate
+from gambrel.estimation.levers import violations
+from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.rates import rates_of, upcasts
+from gambrel.estimation.resolve import Resolved, resolve
+from gambrel.estimation.result import Estimate, Provenance
+from gambrel.estimation.variant import Variant, compile_variant
+from gambrel.frontends.architecture import Architecture
+from gambrel.frontends.parameters import count_parameters
+from gambrel.hardware.device import Device
+from gambrel.hardware.load import load_device
+from gambrel.models import load_model
+
+Model = str | Path | Architecture
+Machine = str | Path | Device
+
+ALWAYS_ASSUMED = (
+    "all sequences have the same length; the whole batch is prefilled at once, then decoded together",
+    "kernels run in captured graphs back to back: no host time between them, no overlap of transfers with compute",
+    "experts are hit uniformly at random",
+    f"{RUNTIME_BYTES / 1e9:g} GB per device for context, code and graphs",
+)
+
+
+def load(model: Model) -> Architecture:
+    """A model by its library name, the path of a `config.json` (or its folder), or as it is.
+
+    Raises:
+        FrontendError: There is no such model, or its config is not understood.
+    """
+    return model if isinstance(model, Architecture) else load_model(model)
+
+
+def machine(device: Machine, overrides: Iterable[str] = ()) -> Device:
+    """A device by its profile's name or path, with what-ifs, or as it is.
+
+    Raises:
+        ProfileError: There is no such profile, or it or a what-if is wrong.
+    """
+    return device if isinstance(device, Device) else load_device(device, overrides)
+
+
+def compile(  # noqa: A001  (the verb of the command line; this module is not star-imported)
+    model: Model,
+    on: Machine,
+    *,
+    plan: Plan | None = None,
+    workload: Workload | None = None,
+    devices: int | None = None,
+    overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
+) -> Variant:
+    """The compiled variant that an estimate of this plan would use: its IR, cost table and memory table.
+
+    Raises:
+        GambrelError: As `estimate`.
+    """
+    question = _ask(model, on, plan, workload, devices, overrides)
+    return compile_variant(question.architecture, question.resolved.structure, allow_unpriced=allow_unpriced)
+
+
+def estimate(
+    model: Model,
+    on: Machine,
+    *,
+    plan: Plan | None = None,
+    workload: Workload | None = None,
+    devices: int | None = None,
+    overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
+) -> Estimate:
+    """How a model runs under one plan on one machine.
+
+    Args:
+        model: Library name, path of a config, or an Architecture.
+        on: Profile name or path, or a Device.
+        plan: How it is split and stored; one device in the published formats by default.
+        workload: The batch; one sequence of 1024 + 128 tokens by default.
+        devices: Devices to use; None: what the plan's degrees take.
+        overrides: What-ifs on the profile, `memory.hbm.bandwidth=2x`.
+        allow_unpriced: Let ops without a cost rule pass; the estimate is then a lower bound and says so.
+
+    Raises:
+        FrontendError: The model is not understood.
+        ProfileError: The profile or a what-if is wrong.
+        PlanError: The plan cannot run as asked; a plan that only lacks memory is answered, with its violation.
+        UnpricedOpError: An op has no cost rule.
+    """
+    wanted = tuple(overrides)
+    q = _ask(model, on, plan, workload, devices, wanted)
+    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
+    points = q.resolved.points(q.workload)
+    result = evaluate(variant, q.device, rates_of(q.device), points)
+    memory = memory_estimate(result)
+    tokens = q.workload.batch * q.workload.osl
+    several = q.workload.osl > 1
+    used = {row.rate for row in variant.program.table.rows if row.rate}
+    unpriced = variant.program.table.unpriced
+    return Estimate(
+        model=q.architecture.name,
+        parameters=count_parameters(q.architecture),
+        device=q.device.title,
+        devices=int(points.devices),
+        workload=q.workload,
+        plan=q.resolved.plan,
+        ttft_s=float(result.ttft_s),
+        tpot_s=float(result.tpot_s) if several else None,
+        latency_s=float(result.latency_s),
+        tokens_per_s=float(result.tokens_per_s),
+        tokens_per_s_per_device=float(result.tokens_per_s_per_device),
+        prefill=phase_estimate(result.prefill),
+        decode=phase_estimate(result.decode) if several else None,
+        memory=memory,
+        violations=violations(q.architecture, q.device, q.workload, q.resolved.plan, memory),
+        energy_j=_optional(result.energy_j),
+        energy_per_token_j=_optional(result.energy_j, 1.0 / tokens),
+        usd_per_million_tokens=_optional(result.usd, 1e6 / tokens),
+        coverage=coverage(variant, result),
+        assumptions=(
+            *q.resolved.assumptions,
+            *upcasts(q.device, used),
+            *q.architecture.notes.remarks,
+            *(f"{item} (not in the config)" for item in q.architecture.notes.defaulted),
+            *(f"config key '{key}' was not understood and ignored" for key in q.architecture.notes.ignored_keys),
+            *(f"{name} is not priced: the estimate is a lower bound" for name in unpriced),
+            *ALWAYS_ASSUMED,
+        ),
+        provenance=Provenance(
+            version=__version__,
+            pipeline=variant.pipeline,
+            profile=q.device.name,
+            profile_hash=q.device.profile_hash,
+            overrides=wanted,
+            grades=grades(q.device, variant),
+            lower_bound=bool(unpriced),
+        ),
+    )
+
+
+class _Question:
+    """A question with everything loaded, resolved and checked."""
+
+    def __init__(
+        self, architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None
+    ) -> None:
+        self.architecture = architecture
+        self.device = device
+        self.workload = workload
+        self.resolved: Resolved = resolve(architecture, device, workload, plan, devices)
+        check_plan(architecture, device, workload, self.resolved.plan, devices)
+
+
+def _ask(
+    model: Model,
+    on: Machine,
+    plan: Plan | None,
+    workload: Workload | None,
+    devices: int | None,
+    overrides: Iterable[str],
+) -> _Question:
+    return _Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
+
+
+def _optional(value: np.typing.NDArray[np.float64] | None, factor: float = 1.0) -> float | None:
+    return None if value is None else float(value) * factor

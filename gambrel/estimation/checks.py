@@ -1,0 +1,120 @@
+"""Whether a plan can run at all: every rule that it breaks, with the numbers."""
+
+from collections.abc import Iterator
+
+from gambrel.errors import PlanError, Problem
+from gambrel.estimation.points import Plan, Workload
+from gambrel.frontends.architecture import Architecture, LatentAttention, MoE, SelfAttention
+from gambrel.hardware.device import Device
+
+
+def check_plan(
+    architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None = None
+) -> None:
+    """Refuse a resolved plan that no engine would run.
+
+    Degrees that split widths unevenly (feed-forward width, vocabulary, experts, layers, batch) run with padded or
+    uneven shards and are priced so; heads must divide.
+
+    Raises:
+        PlanError: With all broken rules.
+    """
+    problems = [
+        *_degree_problems(plan, device, devices),
+        *_head_problems(architecture, plan),
+        *_expert_problems(architecture, plan),
+        *_length_problems(architecture, workload, plan),
+    ]
+    if problems:
+        raise PlanError(*problems)
+
+
+def _degree_problems(plan: Plan, device: Device, devices: int | None) -> Iterator[Problem]:
+    used = plan.tp * plan.pp * (plan.dp or 1) * plan.cp
+    equation = f"tp {plan.tp} x pp {plan.pp} x dp {plan.dp} x cp {plan.cp} = {used}"
+    if devices is not None and used != devices:
+        yield Problem(
+            where="plan",
+            what=f"{equation}, but {devices} devices are asked for",
+            fix="Make the product of the degrees equal to the number of devices, or leave dp open",
+        )
+    most = max((link.size for link in device.links), default=1)
+    if used > most:
+        yield Problem(
+            where="plan",
+            what=f"{equation} devices, but the topology of {device.name} joins at most {most}",
+            fix="Use fewer devices, or a profile with a larger outermost link",
+        )
+
+
+def _head_problems(architecture: Architecture, plan: Plan) -> Iterator[Problem]:
+    seen: set[tuple[int, int]] = set()
+    for _, layer in architecture.counted_layers():
+        attention = layer.attention
+        if isinstance(attention, SelfAttention):
+            seen.add((attention.heads, attention.kv_heads))
+        elif isinstance(attention, LatentAttention):
+            seen.add((attention.heads, 1))
+    for heads, kv_heads in sorted(seen):
+        if heads % plan.tp:
+            yield Problem(
+                where="plan.tp",
+                what=f"{heads} attention heads do not divide over tp = {plan.tp} ({heads} % {plan.tp} = {heads % plan.tp})",
+                why="a head is not split over devices",
+                fix=f"Use one of {_divisors(heads)}",
+            )
+        elif kv_heads % plan.tp and plan.tp % kv_heads:
+            yield Problem(
+                where="plan.tp",
+                what=f"{kv_heads} key-value heads neither divide over nor replicate to tp = {plan.tp}",
+                fix=f"Use one of {[d for d in _divisors(heads) if kv_heads % d == 0 or d % kv_heads == 0]}",
+            )
+
+
+def _expert_problems(architecture: Architecture, plan: Plan) -> Iterator[Problem]:
+    ep, group = plan.ep or 1, (plan.dp or 1) * plan.cp * plan.tp
+    experts = {layer.ffn.experts for _, layer in architecture.counted_layers() if isinstance(layer.ffn, MoE)}
+    if ep > 1 and not experts:
+        yield Problem(where="plan.ep", what=f"ep = {ep}, but {architecture.name} has no experts", fix="Leave ep out")
+        return
+    if ep > 1 and plan.strategy in ("megatron", "sequence-parallel"):
+        yield Problem(
+            where="plan.ep",
+            what=f"ep = {ep}, but the strategy {plan.strategy} splits no experts",
+            fix="Use the strategy moe-ep (inside a tp group) or attention-dp-moe-ep (across replicas)",
+        )
+    if plan.strategy == "moe-ep" and plan.tp % ep:
+        fix = f"Use one of {_divisors(plan.tp)}, or the strategy attention-dp-moe-ep"
+        yield Problem(where="plan.ep", what=f"ep = {ep} does not divide tp = {plan.tp}", fix=fix)
+    if plan.strategy == "attention-dp-moe-ep" and group % ep:
+        what = f"ep = {ep} does not divide dp x cp x tp = {group}"
+        yield Problem(where="plan.ep", what=what, fix=f"Use one of {_divisors(group)}")
+    for count in sorted(experts):
+        if ep > count:
+            yield Problem(where="plan.ep", what=f"ep = {ep} exceeds the {count} experts", fix=f"Use at most {count}")
+
+
+def _length_problems(architecture: Architecture, workload: Workload, plan: Plan) -> Iterator[Problem]:
+    if plan.pp > architecture.num_layers:
+        yield Problem(
+            where="plan.pp",
+            what=f"{plan.pp} stages for {architecture.num_layers} layers",
+            fix=f"Use at most {architecture.num_layers}",
+        )
+    if (plan.microbatches or 1) > workload.batch:
+        yield Problem(
+            where="plan.microbatches",
+            what=f"{plan.microbatches} microbatches of a batch of {workload.batch}",
+            fix=f"Use at most {workload.batch}",
+        )
+    if architecture.learned_positions and workload.prefix + workload.isl + workload.osl > architecture.learned_positions:
+        yield Problem(
+            where="workload",
+            what=f"prefix {workload.prefix} + isl {workload.isl} + osl {workload.osl} tokens",
+            why=f"{architecture.name} has a table of {architecture.learned_positions} learned positions",
+            fix="Ask for shorter sequences",
+        )
+
+
+def _divisors(value: int) -> list[int]:
+    return [d for d in range(1, value + 1) if value % d == 0]
