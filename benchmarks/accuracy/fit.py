@@ -104,7 +104,7 @@ TARGETS = (
     Target(
         family="gemm", table="gemm", base="gemm", op="gemm", dtypes=tuple(f"bfloat16 {library}" for library in SERVING)
     ),
-    Target(family="gemm_fp8", table="gemm", base="gemm", op="gemm", dtypes=("fp8 trtllm",)),
+    Target(family="gemm_fp8", table="gemm", base="gemm", op="gemm", dtypes=("fp8 trtllm", "fp8 sglang")),
     Target(family="gemm_nvfp4", table="gemm", base="gemm", op="gemm", dtypes=("nvfp4 trtllm", "nvfp4 vllm")),
     Target(family="gemm_int8", table="gemm", base="gemm", op="gemm", dtypes=("sq trtllm",)),
     Target(

@@ -73,8 +73,8 @@ def load_device(name: str) -> Device:
 
 
 def predict(case: Case, device: Device) -> Array:
-    """Seconds of each row with the device's engine: the sum over the kernels of the call."""
-    return _total(case, lambda kernel: price(kernel, device, case.residency))
+    """Seconds of each row with the device's engine: the sum over the kernels of the call, and its overhead."""
+    return case.overhead_s + _total(case, lambda kernel: price(kernel, device, case.residency))
 
 
 def _total(case: Case, cost: Callable[[Kernel], KernelCost]) -> Array:
