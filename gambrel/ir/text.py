@@ -7,7 +7,7 @@ from xdsl.dialects.builtin import Builtin, FileLineColLoc, IntAttr, ModuleOp, St
 from xdsl.ir import Operation
 from xdsl.parser import Parser
 from xdsl.printer import Printer
-from xdsl.utils.exceptions import DiagnosticException, MultipleSpansParseError, ParseError
+from xdsl.utils.exceptions import DiagnosticException, ParseError
 
 from gambrel.errors import IRError, Problem
 from gambrel.ir.dist import DIST
@@ -30,15 +30,17 @@ def new_context() -> Context:
 class _LocatingParser(Parser):
     """Stamps each op with where its text starts, so that later errors can point there."""
 
+    op_start: int = 0
+
     def parse_operation(self) -> Operation:
         """Parse one op and note its line and column."""
-        start = self.pos
+        start = self.op_start = self.pos
         op = super().parse_operation()
         return self._locate(op, start)
 
     def parse_optional_operation(self) -> Operation | None:
         """Parse one op where there is one and note its line and column."""
-        start = self.pos
+        start = self.op_start = self.pos
         op = super().parse_optional_operation()
         return op if op is None else self._locate(op, start)
 
@@ -68,12 +70,14 @@ def parse_module(text: str, name: str = "<input>") -> ModuleOp:
     parser = _LocatingParser(new_context(), text, name)
     try:
         return parser.parse_module()
-    except MultipleSpansParseError as error:
-        raise IRError(_parse_problem(error, name)) from None
     except ParseError as error:
         raise IRError(_parse_problem(error, name)) from None
     except DiagnosticException as error:
-        raise IRError(Problem(where=name, what=str(error).strip())) from None
+        # A type or attribute that is wrong in itself; the parser knows only the op that it has come to.
+        line, column = position(text, parser.op_start)
+        raise IRError(Problem(where=f"{name}:{line}:{column}", what=" ".join(str(error).split()))) from None
+    except RecursionError:
+        raise IRError(Problem(where=name, what="regions or expressions are nested too deeply")) from None
 
 
 def _parse_problem(error: ParseError, name: str) -> Problem:

@@ -14,7 +14,7 @@ from xdsl.parser import AttrParser
 from xdsl.printer import Printer
 from xdsl.utils.exceptions import VerifyException
 
-from gambrel.ir.expr import CALLS, Expr, ExprLike, as_expr, ceildiv, hit, maximum, minimum, product
+from gambrel.ir.expr import CALLS, ZERO, Expr, ExprLike, as_expr, ceildiv, hit, maximum, minimum, product
 from gambrel.ir.formats import FORMATS
 
 AXES = ("dp", "cp", "tp", "pp", "ep", "edp", "tp_ep", "tp_etp")
@@ -211,6 +211,8 @@ def _parse_primary(parser: AttrParser) -> Expr:
         return as_expr(name)
     args = parser.parse_comma_separated_list(parser.Delimiter.PAREN, lambda: parse_expr(parser))
     if name == "ceildiv" and len(args) == 2:
+        if args[1] is ZERO:
+            parser.raise_error("division by zero")
         return ceildiv(*args)
     if name == "hit" and len(args) == 4:
         return hit(*args)
