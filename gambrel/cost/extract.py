@@ -13,12 +13,12 @@ from gambrel.cost.rules.matmul import products
 from gambrel.cost.rules.pointwise import pointwise_group
 from gambrel.cost.rules.registry import Draft
 from gambrel.errors import UnpricedOpError
+from gambrel.ir.attention import AttentionOp
 from gambrel.ir.dist import MeshOp
 from gambrel.ir.expr import ONE, Expr, as_expr, total
 from gambrel.ir.kv import CacheOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
-from gambrel.ir.attention import AttentionOp
 from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import tensor
 
@@ -66,7 +66,9 @@ def extract(module: ModuleOp, *, allow_unpriced: bool = False) -> CostTable:
     if walker.problems and not allow_unpriced:
         raise UnpricedOpError(*(problem for error in walker.problems for problem in error.problems))
     return CostTable(
-        rows=tuple(walker.rows), segments=tuple(walker.segments.values()), unpriced=tuple(dict.fromkeys(walker.unpriced))
+        rows=tuple(walker.rows),
+        segments=tuple(walker.segments.values()),
+        unpriced=tuple(dict.fromkeys(walker.unpriced)),
     )
 
 
@@ -118,7 +120,9 @@ class _Walker:
             self.problems.append(error)
             self.unpriced.append(op.name)
             self.rows.append(
-                Row(name=_name(op), op=op.name, phase=where.phase, family="movement", segment=where.segment, kernel=None)
+                Row(
+                    name=_name(op), op=op.name, phase=where.phase, family="movement", segment=where.segment, kernel=None
+                )
             )
             return
         if made is None:
@@ -223,5 +227,3 @@ def _name(op: Operation) -> str:
 
 def _op_names(op: Operation) -> str:
     return ", ".join(dict.fromkeys(leaf.name for leaf in _leaves(op)))
-
-

@@ -31,7 +31,9 @@ def model_flops(module: ModuleOp, phase: PhaseName, convention: Convention = "se
 
 def parameters(module: ModuleOp) -> Expr:
     """Parameters of the whole model; shared and tied tables once."""
-    repeats = {op.label.data: op.count.data for op in module.walk() if isinstance(op, RepeatOp) and op.label is not None}
+    repeats = {
+        op.label.data: op.count.data for op in module.walk() if isinstance(op, RepeatOp) and op.label is not None
+    }
     return total(
         item.elements * repeats.get(item.segment, ONE)
         for item in memory_table(module).residents

@@ -148,7 +148,7 @@ def _materialised(op: Operation, result: SSAValue) -> Expr:
     """Bytes of a new buffer for a result: none for views, caches and work in place."""
     maker = op
     if isinstance(op, GroupOp):
-        inner = op.yielded[list(op.results).index(result)].owner
+        inner = next(value.owner for value, out in zip(op.yielded, op.results, strict=True) if out is result)
         maker = inner if isinstance(inner, Operation) else op
     if isinstance(maker, ViewOp | AppendOp | SliceOp | RopeOp):
         return ZERO

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.hardware.device import Device, Link, Number, Power
 
@@ -28,13 +29,15 @@ def _map(record: Record, change: Callable[[Number], Number]) -> Record:
 
 def _value(value: object, change: Callable[[Number], Number]) -> object:
     if isinstance(value, np.ndarray):
-        return change(value)
+        return change(cast(NDArray[np.float64], value))
     if isinstance(value, Power):
         return _map(value, change)
     if isinstance(value, tuple):
-        links = tuple(_map(item, change) if isinstance(item, Link) else item for item in value)  # pyright: ignore
-        return links if any(new is not old for new, old in zip(links, value, strict=True)) else value  # pyright: ignore
+        old = cast(tuple[object, ...], value)
+        links = tuple(_map(item, change) if isinstance(item, Link) else item for item in old)
+        return links if any(new is not item for new, item in zip(links, old, strict=True)) else old
     if isinstance(value, Mapping):
-        items = {key: _value(item, change) for key, item in value.items()}  # pyright: ignore
-        return items if any(items[key] is not value[key] for key in items) else value  # pyright: ignore
+        table = cast(Mapping[str, object], value)
+        items = {key: _value(item, change) for key, item in table.items()}
+        return items if any(items[key] is not table[key] for key in items) else table
     return value

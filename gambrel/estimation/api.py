@@ -50,7 +50,7 @@ def machine(device: Machine, overrides: Iterable[str] = ()) -> Device:
     return device if isinstance(device, Device) else load_device(device, overrides)
 
 
-def compile(  # noqa: A001  (the verb of the command line; this module is not star-imported)
+def compile(  # noqa: A001, PLR0913  (an entry point named as the command; keywords are optional)
     model: Model,
     on: Machine,
     *,
@@ -69,7 +69,7 @@ def compile(  # noqa: A001  (the verb of the command line; this module is not st
     return compile_variant(question.architecture, question.resolved.structure, allow_unpriced=allow_unpriced)
 
 
-def estimate(
+def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by keyword and optional)
     model: Model,
     on: Machine,
     *,

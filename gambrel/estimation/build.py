@@ -98,7 +98,7 @@ def _row(price: RowPrice, runs: float, busy: float) -> RowEstimate:
         seconds=seconds,
         total_seconds=seconds * runs,
         share=seconds * runs / busy,
-        bound=cast(Bound, BOUNDS[int(_scalar(price.bound))]),
+        bound=BOUNDS[int(price.bound)],
         floor_seconds=_scalar(price.floor_seconds),
         flops=_scalar(price.flops),
         bytes_read=_scalar(price.bytes_read),

@@ -59,7 +59,7 @@ def _head_problems(architecture: Architecture, plan: Plan) -> Iterator[Problem]:
         if heads % plan.tp:
             yield Problem(
                 where="plan.tp",
-                what=f"{heads} attention heads do not divide over tp = {plan.tp} ({heads} % {plan.tp} = {heads % plan.tp})",
+                what=f"{heads} attention heads do not divide over tp: {heads} % {plan.tp} = {heads % plan.tp}",
                 why="a head is not split over devices",
                 fix=f"Use one of {_divisors(heads)}",
             )
@@ -107,7 +107,10 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
             what=f"{plan.microbatches} microbatches of a batch of {workload.batch}",
             fix=f"Use at most {workload.batch}",
         )
-    if architecture.learned_positions and workload.prefix + workload.isl + workload.osl > architecture.learned_positions:
+    if (
+        architecture.learned_positions
+        and workload.prefix + workload.isl + workload.osl > architecture.learned_positions
+    ):
         yield Problem(
             where="workload",
             what=f"prefix {workload.prefix} + isl {workload.isl} + osl {workload.osl} tokens",

@@ -1,6 +1,6 @@
 """What does not fit, by how much, and the changes that would make it fit."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +56,7 @@ def _levers(architecture: Architecture, device: Device, workload: Workload, plan
         except PlanError:
             return None
 
-    def first(name: str, old: object, steps: list[tuple[object, Question]]) -> Lever | None:
+    def first(name: str, old: object, steps: Sequence[tuple[object, Question]]) -> Lever | None:
         for value, question in steps:
             need = demand(question)
             if need is not None and need <= float(np.asarray(device.memory_bytes)):

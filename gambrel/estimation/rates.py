@@ -49,7 +49,9 @@ def upcasts(device: Device, rates: Iterable[str]) -> list[str]:
     for rate in sorted(set(rates)):
         used = resolve_rate(device, rate)
         if used != rate:
-            notes.append(f"{device.name} has no {rate} matrix rate: {rate} operands are widened and multiplied in {used}")
+            notes.append(
+                f"{device.name} has no {rate} matrix rate: {rate} operands are widened and multiplied in {used}"
+            )
     return notes
 
 

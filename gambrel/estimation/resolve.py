@@ -1,6 +1,6 @@
 """From a plan to what is compiled (a Structure) and what is a number (Points), with every default named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gambrel.estimation.points import LENGTHS, Plan, Points, Workload
 from gambrel.estimation.rates import resolve_rate
@@ -47,7 +47,9 @@ class Resolved:
         )
 
 
-def resolve(architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None) -> Resolved:
+def resolve(
+    architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None
+) -> Resolved:
     """Fill in what a plan leaves open.
 
     Args:
@@ -92,16 +94,7 @@ def resolve(architecture: Architecture, device: Device, workload: Workload, plan
         activations=structure.activations,
         kv=structure.kv,
     )
-    compiled = Structure(
-        strategy=strategy,
-        axes=axes,
-        format=structure.format,
-        weights=structure.weights,
-        experts=structure.experts,
-        activations=structure.activations,
-        kv=structure.kv,
-    )
-    return Resolved(plan=full, structure=compiled, assumptions=(*notes, *format_notes))
+    return Resolved(plan=full, structure=replace(structure, axes=axes), assumptions=(*notes, *format_notes))
 
 
 def _is_moe(architecture: Architecture) -> bool:
@@ -140,14 +133,19 @@ def _structure(architecture: Architecture, device: Device, plan: Plan, strategy:
     if activations is None:
         activations, note = _activations(device, weights or experts)
         notes += note
-    narrow = {
-        "weights": weights,
-        "experts": experts,
-        "activations": activations,
-        "kv": plan.kv,
-    }
-    kept = {name: value if value != base else None for name, value in narrow.items()}
-    return Structure(strategy=strategy, format=base, **kept), notes
+
+    def kept(name: str | None) -> str | None:
+        return name if name != base else None
+
+    structure = Structure(
+        strategy=strategy,
+        format=base,
+        weights=kept(weights),
+        experts=kept(experts),
+        activations=kept(activations),
+        kv=kept(plan.kv),
+    )
+    return structure, notes
 
 
 def _published(architecture: Architecture) -> tuple[str | None, str | None, list[str]]:

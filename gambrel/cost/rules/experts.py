@@ -1,6 +1,6 @@
 """Routing tokens to experts and back."""
 
-from gambrel.cost.rules.pointwise import memory_draft
+from gambrel.cost.rules.pointwise import Traffic, memory_draft
 from gambrel.cost.rules.registry import Draft, rule
 from gambrel.ir.experts import CombineOp, DispatchOp, RouteOp
 from gambrel.ir.expr import ZERO
@@ -15,14 +15,14 @@ def route(op: RouteOp) -> Draft:
     logits = tensor(op.logits)
     flops = logits.local_elements * _ROUTE_FLOPS
     reads = {operand: tensor(operand).local_bytes for operand in op.operands}
-    return memory_draft("route", logits, flops, reads, {op.res: op.type.local_bytes * 2}, family="movement")
+    return memory_draft(Traffic("route", flops, reads, {op.res: op.type.local_bytes * 2}), logits, family="movement")
 
 
 @rule(DispatchOp)
 def dispatch(op: DispatchOp) -> Draft:
     """A gather: reads the tokens (once: repeated reads hit the cache) and the choices, writes the rows."""
     reads = {operand: tensor(operand).local_bytes for operand in op.operands}
-    return memory_draft("gather", op.type, ZERO, reads, {op.res: op.type.local_bytes}, family="movement")
+    return memory_draft(Traffic("gather", ZERO, reads, {op.res: op.type.local_bytes}), op.type, family="movement")
 
 
 @rule(CombineOp)
@@ -31,4 +31,4 @@ def combine(op: CombineOp) -> Draft:
     rows = tensor(op.rows)
     reads = {operand: tensor(operand).local_bytes for operand in op.operands}
     flops = rows.local_elements * 2
-    return memory_draft("gather", op.type, flops, reads, {op.res: op.type.local_bytes}, family="movement")
+    return memory_draft(Traffic("gather", flops, reads, {op.res: op.type.local_bytes}), op.type, family="movement")

@@ -14,7 +14,9 @@ from gambrel.ir.op import PlacedOp
 from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
 from gambrel.ir.types import TensorType, tensor
 
-FORMULA = "launch + max(bytes / achieved bandwidth + ramp, rows in waves); docs/explanation/cost-model.md, 'Memory-bound'"
+FORMULA = (
+    "launch + max(bytes / achieved bandwidth + ramp, rows in waves); docs/explanation/cost-model.md, 'Memory-bound'"
+)
 
 _NORM_FLOPS = {"rms": 4, "layer": 7}
 _ROPE_FLOPS = 3
@@ -56,34 +58,29 @@ def pointwise_group(ops: Sequence[Operation], escaping: Sequence[SSAValue]) -> D
         kinds.append(traffic.kind)
         flops = flops + traffic.flops
         reads.update({value: size for value, size in traffic.reads.items() if _source(value, ops) not in made})
-        kept = traffic.writes if isinstance(op, AppendOp) else {v: s for v, s in traffic.writes.items() if v in escaping}
+        kept = (
+            traffic.writes if isinstance(op, AppendOp) else {v: s for v, s in traffic.writes.items() if v in escaping}
+        )
         writes.update(kept)
     kind = min(kinds, key=_ORDER.index)
     lead = next(op for op in ops if not isinstance(op, SliceOp) and traffic_of(op).kind == kind)
-    return memory_draft(kind, _lead_type(lead), flops, reads, writes, trailing=_trailing(lead))
+    return memory_draft(Traffic(kind, flops, reads, writes), _lead_type(lead), trailing=_trailing(lead))
 
 
-def memory_draft(
-    kind: Elementwise,
-    lead: TensorType,
-    flops: Expr,
-    reads: Mapping[SSAValue, Expr],
-    writes: Mapping[SSAValue, Expr],
-    *,
-    trailing: int = 1,
-    family: Family = "pointwise",
-) -> Draft:
+def memory_draft(traffic: Traffic, lead: TensorType, *, trailing: int = 1, family: Family = "pointwise") -> Draft:
     """The draft of a memory-bound kernel whose rows are the leading dims of one tensor."""
     cut = len(lead.dims) - trailing
     sizes = {
         "rows": product(dim.local for dim in lead.dims[:cut]),
         "cols": product(dim.local for dim in lead.dims[cut:]),
-        "bytes_read": total(reads.values()),
-        "bytes_written": total(writes.values()),
-        "flops": flops,
+        "bytes_read": total(traffic.reads.values()),
+        "bytes_written": total(traffic.writes.values()),
+        "flops": traffic.flops,
     }
-    spec = KernelSpec(kind=MemoryBound, sizes=sizes, constants={"op": kind})
-    return Draft(family=family, kernel=spec, flops=flops, reads=reads, writes=writes, formula=FORMULA)
+    spec = KernelSpec(kind=MemoryBound, sizes=sizes, constants={"op": traffic.kind})
+    return Draft(
+        family=family, kernel=spec, flops=traffic.flops, reads=traffic.reads, writes=traffic.writes, formula=FORMULA
+    )
 
 
 def traffic_of(op: Operation) -> Traffic:
