@@ -5,8 +5,8 @@ kernel class behaves differently, per variant (`gemm_fp8`, `attention_decode_mha
 Lookup goes from the variant to the family to the default. The defaults are no device's: they lie between the values
 that were fitted on NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
 
-Source of every default that names none: geometric mean over the generations in docs/explanation/cost-model.md, fitted
-on the open kernel measurements of aiconfigurator 0.12.0, NeuSight and Vidur.
+Source of every default that names none: near the geometric mean over the four generations that were fitted on the open
+kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cost-model.md.
 """
 
 import math
