@@ -2,9 +2,20 @@
 
 from collections.abc import Iterator
 from itertools import groupby
+from typing import assert_never
 
 from gambrel.cli.output import Format, print_json, print_table
-from gambrel.frontends.architecture import Architecture, Attention, Ffn, LatentAttention, MoE, Notes, SelfAttention
+from gambrel.frontends.architecture import (
+    Architecture,
+    Ffn,
+    GatedDeltaNet,
+    LatentAttention,
+    Mamba2,
+    Mixer,
+    MoE,
+    Notes,
+    SelfAttention,
+)
 from gambrel.frontends.parameters import count_active_parameters, count_parameters, layer_parameters
 from gambrel.models import list_models, load_model
 
@@ -88,13 +99,30 @@ def _layer_rows(model: Architecture) -> Iterator[tuple[str, str, str, str]]:
             yield times, _attention(layer.attention), _ffn(layer.ffn), f"{layer_parameters(model.hidden, layer):,}"
 
 
-def _attention(attention: Attention) -> str:
-    if isinstance(attention, LatentAttention):
-        head = f"{attention.qk_nope_head_dim}+{attention.qk_rope_head_dim}"
-        return f"MLA, {attention.heads} heads of {head}, cached {attention.kv_lora_rank}+{attention.qk_rope_head_dim}"
+def _attention(attention: Mixer | None) -> str:
+    match attention:
+        case None:
+            return "none"
+        case SelfAttention():
+            return _grouped(attention)
+        case LatentAttention():
+            head = f"{attention.qk_nope_head_dim}+{attention.qk_rope_head_dim}"
+            cached = f"{attention.kv_lora_rank}+{attention.qk_rope_head_dim}"
+            return f"MLA, {attention.heads} heads of {head}, cached {cached}"
+        case GatedDeltaNet():
+            heads = f"{attention.value_heads}/{attention.key_heads}"
+            return f"gated delta rule, {heads} heads, state {attention.key_dim} x {attention.value_dim}"
+        case Mamba2():
+            return f"Mamba-2, {attention.heads} heads, state {attention.state} x {attention.head_dim}"
+        case _:
+            assert_never(attention)
+
+
+def _grouped(attention: SelfAttention) -> str:
     reach = {"window": attention.window, "chunk": attention.chunk}
     limits = "".join(f", {name} {size}" for name, size in reach.items() if size is not None)
-    return f"{_kind(attention)}, {attention.heads}/{attention.kv_heads} heads of {attention.head_dim}{limits}"
+    gate = ", gated" if attention.output_gate else ""
+    return f"{_kind(attention)}, {attention.heads}/{attention.kv_heads} heads of {attention.head_dim}{limits}{gate}"
 
 
 def _kind(attention: SelfAttention) -> str:
@@ -103,12 +131,15 @@ def _kind(attention: SelfAttention) -> str:
     return "MQA" if attention.kv_heads == 1 else "GQA"
 
 
-def _ffn(ffn: Ffn) -> str:
+def _ffn(ffn: Ffn | None) -> str:
+    if ffn is None:
+        return "none"
     form = f"{'gated ' if ffn.gated else ''}{ffn.activation}, width {ffn.width}"
     if not isinstance(ffn, MoE):
         return form
     shared = f", shared {ffn.shared_width}" if ffn.shared_width else ""
-    return f"{ffn.top_k} of {ffn.experts} experts, {form}{shared}"
+    latent = f", in {ffn.latent}" if ffn.latent is not None else ""
+    return f"{ffn.top_k} of {ffn.experts} experts, {form}{latent}{shared}"
 
 
 def _print_notes(notes: Notes) -> None:

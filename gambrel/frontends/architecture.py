@@ -1,7 +1,8 @@
 """A decoder-only language model as plain numbers: what every config reader produces and the IR builder consumes.
 
 A model is a short sequence of segments; a segment is a tuple of layers that repeats. A layer joins one kind of
-attention with one kind of feed-forward network, so a new model family is new values, not a new class.
+attention (or of recurrence in its place) with one kind of feed-forward network, or holds just one of the two, so a new
+model family is new values, not a new class.
 
 Widths count elements of one token's vector; nothing here knows batch, length, precision or placement.
 """
@@ -23,14 +24,11 @@ Placement = Literal["pre", "post", "sandwich", "post_residual", "parallel", "par
 - `parallel_two`: they read the same input through a norm each (2 norms).
 """
 
-NORMS_PER_LAYER: dict[Placement, int] = {
-    "pre": 2,
-    "post": 2,
-    "sandwich": 4,
-    "post_residual": 2,
-    "parallel": 1,
-    "parallel_two": 2,
-}
+NORMS_PER_BLOCK: dict[Placement, int] = {"pre": 1, "post": 1, "sandwich": 2, "post_residual": 1}
+"""Norms that belong to one block of a layer, where its blocks run one after the other."""
+
+NORMS_PER_LAYER: dict[Placement, int] = {"parallel": 1, "parallel_two": 2}
+"""Norms of a layer whose two blocks run side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +72,7 @@ class SelfAttention:
         chunk: A query sees the keys of its own chunk of this length only; None for no chunks.
         sinks: Whether each head has a learned logit that takes part in the softmax without a value.
         softcap: Scores pass through `softcap * tanh(score / softcap)`; None for no cap.
+        output_gate: Whether a further projection, as wide as the heads' output, scales it by its sigmoid.
     """
 
     heads: int
@@ -89,6 +88,7 @@ class SelfAttention:
     chunk: int | None = None
     sinks: bool = False
     softcap: float | None = None
+    output_gate: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +117,67 @@ class LatentAttention:
     qk_rope_head_dim: int
     v_head_dim: int
     bias: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatedDeltaNet:
+    """Linear attention by the gated delta rule: a matrix of fixed size per value head takes the place of a cache.
+
+    Each token scales the matrix by a learned decay and corrects what it holds under the token's key. Queries, keys and
+    values pass through a short causal convolution; the output is normalised per head and gated.
+
+    Attributes:
+        key_heads: Heads of queries and of keys; each serves `value_heads / key_heads` value heads.
+        value_heads: Heads of values, each with a matrix `[key_dim, value_dim]`.
+        key_dim: Width of a query and of a key.
+        value_dim: Width of a value.
+        conv_kernel: Tokens that the convolution sees.
+        state_dtype: Number format of the matrix.
+
+    Source: S. Yang, J. Kautz, A. Hatamizadeh, "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024.
+    """
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+    conv_kernel: int
+    state_dtype: str = "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mamba2:
+    """A state-space layer: each head keeps a matrix `[state, head_dim]` that decays by one learned scalar a token.
+
+    The layer's input is projected to a gate, the heads' input, the two groups of state vectors (B and C) and a step
+    size per head; all but the gate and the step size pass through a short causal convolution.
+
+    Attributes:
+        heads: Heads.
+        head_dim: Width of a head; heads x head_dim is the inner width.
+        state: Length of the state vectors.
+        groups: Pairs of state vectors; each serves `heads / groups` heads.
+        conv_kernel: Tokens that the convolution sees.
+        chunk: Tokens that prefill computes at once.
+        bias: Whether the projections in and out add a bias.
+        conv_bias: Whether the convolution adds a bias.
+        norm_groups: Parts of the inner width that the gated norm before the output projection normalises apart.
+        state_dtype: Number format of the matrix.
+
+    Source: T. Dao, A. Gu, "Transformers are SSMs: Generalized Models and Efficient Algorithms Through Structured State
+    Space Duality", 2024, sections 6 to 8.
+    """
+
+    heads: int
+    head_dim: int
+    state: int
+    groups: int
+    conv_kernel: int
+    chunk: int
+    bias: bool = False
+    conv_bias: bool = True
+    norm_groups: int = 1
+    state_dtype: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +213,8 @@ class MoE:
             load balancing and not by gradients, so it does not count as a parameter.
         shared_width: Total width of the experts that every token visits; 0 without.
         shared_gate: Whether a learned scalar in (0, 1) scales the shared experts' output.
+        latent: Width to which tokens are projected before the routed experts and from which they are projected back
+            after them; None where the routed experts take the hidden vector itself.
     """
 
     experts: int
@@ -164,20 +227,40 @@ class MoE:
     score_correction: bool = False
     shared_width: int = 0
     shared_gate: bool = False
+    latent: int | None = None
 
 
 Attention = SelfAttention | LatentAttention
+Recurrence = GatedDeltaNet | Mamba2
+Mixer = Attention | Recurrence
+"""What carries information from token to token: attention over a cache, or a recurrence over a state of fixed size."""
 Ffn = Mlp | MoE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One transformer layer: attention, feed-forward network and the norms around them."""
+    """One layer: attention (or a recurrence), feed-forward network and the norms around them.
 
-    attention: Attention
-    ffn: Ffn
+    Some stacks write the two blocks as layers of their own; such a layer has None for the other block, the norms of one
+    block and one residual addition. Blocks side by side need both.
+    """
+
+    attention: Mixer | None
+    ffn: Ffn | None
     norm: Norm
     placement: Placement
+
+    def __post_init__(self) -> None:
+        alone = self.attention is None or self.ffn is None
+        assert self.attention is not None or self.ffn is not None, "a layer has a block"
+        assert not (alone and self.placement in NORMS_PER_LAYER), "blocks side by side are two"
+
+    @property
+    def num_norms(self) -> int:
+        """Norms over the hidden vector."""
+        if self.placement in NORMS_PER_LAYER:
+            return NORMS_PER_LAYER[self.placement]
+        return NORMS_PER_BLOCK[self.placement] * ((self.attention is not None) + (self.ffn is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The `kv` dialect: the cache of keys and values (or latents) that a sequence leaves behind in each layer."""
+"""The `kv` dialect: what a sequence leaves behind in each layer, a cache that grows or a state of fixed size."""
 
 from collections.abc import Sequence
 
@@ -71,6 +71,47 @@ class CacheOp(IRDLOperation):
 
 
 @irdl_op_definition
+class StateOp(IRDLOperation):
+    """What a recurrence or a convolution keeps of the tokens so far, of a size that does not grow with them.
+
+    The first dim is the batch: `[b, h, n, p]` for a scan, `[b, g, e, k - 1]` for a convolution. The same label in two
+    phases is one state.
+    """
+
+    name = "kv.state"
+    irdl_options = (ParsePropInAttrDict(),)
+    label = prop_def(StringAttr)
+    dims = prop_def(ArrayAttr[StringAttr])
+    res = result_def(TensorType)
+    traits = traits_def(Pure())
+    assembly_format = "$label `dims` $dims attr-dict `:` type($res)"
+
+    def __init__(self, label: str, kind: TensorType, dims: Sequence[str]) -> None:
+        """Declare a state."""
+        super().__init__(properties={"label": StringAttr(label), "dims": strings(dims)}, result_types=[kind])
+
+    @property
+    def dim_names(self) -> tuple[str, ...]:
+        """Logical names of the dims."""
+        return tuple(item.data for item in self.dims)
+
+    @property
+    def type(self) -> TensorType:
+        """Type of the state."""
+        return tensor(self.res)
+
+    def verify_(self) -> None:
+        """A state is complete, one name a dim, and does not grow with the tokens."""
+        if len(self.dims) != len(self.type.dims):
+            raise VerifyException(f"{len(self.dims)} dim names for {self.type}")
+        if self.type.partial:
+            raise VerifyException("a state cannot be partial")
+        grows = next((size for size in self.type.sizes if size.symbols & {"s", "c"}), None)
+        if grows is not None:
+            raise VerifyException(f"a state has a fixed size, but a dim is {grows}; kv.cache is what grows")
+
+
+@irdl_op_definition
 class AppendOp(PlacedOp):
     """Write the new tokens `[b, s, g, e]` behind the cached ones `[b, c, g, e]` -> `[b, c + s, g, e]`."""
 
@@ -105,4 +146,4 @@ class AppendOp(PlacedOp):
         return cache.with_dims([batch, Dim(length.size + new.dims[1].size, length.axes), heads, width])
 
 
-KV = Dialect("kv", [CacheOp, AppendOp], [])
+KV = Dialect("kv", [CacheOp, StateOp, AppendOp], [])

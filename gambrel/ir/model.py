@@ -14,11 +14,13 @@ from gambrel.ir.experts import CombineOp, DispatchOp, RouteOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.op import strings
 from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.scan import Conv1dOp, ScanOp
 from gambrel.ir.tokens import EmbedOp, SampleOp, TakeLastOp
 from gambrel.ir.types import TensorType, tensor
 
-Role = Literal["matmul", "expert", "embedding", "head", "router", "norm", "bias", "scalar"]
-"""What a weight is for: quantisation and sharding choose by it."""
+Role = Literal["matmul", "expert", "embedding", "head", "router", "norm", "bias", "scalar", "scan"]
+"""What a weight is for: quantisation and sharding choose by it. `scan` are the small parameters of a recurrence and of
+the convolution before it: they keep their format and are split with the heads."""
 
 
 @irdl_op_definition
@@ -103,6 +105,8 @@ MODEL = Dialect(
         EinsumOp,
         GroupedEinsumOp,
         AttentionOp,
+        ScanOp,
+        Conv1dOp,
         MapOp,
         NormOp,
         RopeOp,

@@ -113,11 +113,17 @@ class NormOp(PlacedOp):
     """RMS or layer normalisation over the last `dims` dims, which every device must hold whole.
 
     Operands after the first are the scale and the bias, where the norm has them.
+
+    Properties:
+        dims: Trailing dims that are normalised together; 1 where it is left out.
+        groups: The first of those dims falls into so many groups, each normalised apart, so that it may stay split.
+            More devices than groups would exchange one scalar a token and group, which is not counted.
     """
 
     name = "model.norm"
     kind = prop_def(StringAttr)
     dims = opt_prop_def(IntegerAttr)
+    groups = opt_prop_def(IntegerAttr)
     label_attr = opt_prop_def(StringAttr, prop_name="label")
     x = operand_def(TensorType)
     params = var_operand_def(TensorType)
@@ -125,11 +131,14 @@ class NormOp(PlacedOp):
     traits = traits_def(Pure())
     assembly_format = "$kind $x (`,` $params^)? attr-dict `:` functional-type(operands, results)"
 
-    def __init__(self, kind: str, x: SSAValue, *params: SSAValue, dims: int = 1, label: str = "") -> None:
+    def __init__(
+        self, kind: str, x: SSAValue, *params: SSAValue, dims: int = 1, groups: int = 1, label: str = ""
+    ) -> None:
         """Build with the inferred result type."""
         properties = {
             "kind": StringAttr(kind),
             "dims": integer(dims) if dims != 1 else None,
+            "groups": integer(groups) if groups != 1 else None,
             **label_property(label),
         }
         super().__init__(operands=[x, params], properties=properties, result_types=[x.type])
@@ -140,18 +149,35 @@ class NormOp(PlacedOp):
         """How many trailing dims are normalised together."""
         return self.dims.value.data if self.dims is not None else 1
 
+    @property
+    def num_groups(self) -> int:
+        """How many groups are normalised apart."""
+        return self.groups.value.data if self.groups is not None else 1
+
     def accept(self) -> Sequence[TensorType]:
-        """The normalised dims are whole on every device."""
+        """The normalised dims are whole on every device, but for a first one of several groups."""
         x = tensor(self.x)
         kept = len(x.dims) - self.num_dims
-        whole = x.with_dims([*x.dims[:kept], *(Dim(dim.size) for dim in x.dims[kept:])])
-        return [whole, *(tensor(p).with_dims(Dim(d.size) for d in tensor(p).dims) for p in self.params)]
+        normed = [Dim(dim.size) for dim in x.dims[kept:]]
+        if self.num_groups > 1:
+            normed[0] = x.dims[kept]
+        params = [
+            param.with_dims(Dim(dim.size, like.axes) for dim, like in zip(param.dims, normed, strict=True))
+            for param in map(tensor, self.params)
+            if len(param.dims) == len(normed)
+        ]
+        if len(params) != len(self.params):
+            raise VerifyException(f"scale and bias of the norm have {len(normed)} dims")
+        return [x.with_dims([*x.dims[:kept], *normed]), *params]
 
     def infer(self) -> TensorType:
         """The operand's type."""
         if self.kind.data not in ("rms", "layer"):
             raise VerifyException(f"unknown norm '{self.kind.data}'; known: rms, layer")
         x = tensor(self.x)
+        first, groups = x.dims[len(x.dims) - self.num_dims].size.constant, self.num_groups
+        if isinstance(first, int) and first % groups:
+            raise VerifyException(f"{first} does not fall into {groups} groups")
         for param in self.params:
             if tensor(param).sizes != x.sizes[len(x.sizes) - self.num_dims :]:
                 raise VerifyException(f"scale or bias {param.type} does not fit {x}")

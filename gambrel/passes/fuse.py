@@ -8,15 +8,16 @@ from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
-from gambrel.ir.kv import AppendOp, CacheOp
+from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
 from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.scan import Conv1dOp
 from gambrel.ir.structure import GroupKind, GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import tensor
 from gambrel.passes.rewrite import insert_before
 
-_POINTWISE = (MapOp, NormOp, RopeOp, CastOp, SliceOp, ConcatOp, AppendOp)
+_POINTWISE = (MapOp, NormOp, RopeOp, CastOp, SliceOp, ConcatOp, AppendOp, Conv1dOp)
 _PRODUCTS = (EinsumOp, GroupedEinsumOp)
 
 
@@ -26,7 +27,8 @@ class FusePass(ModulePass):
 
     - Products of one value with the weights of one block (q, k, v; gate and up) become one product over joined columns,
       with the biases that follow as its epilogue.
-    - Neighbouring elementwise ops, norms, rotary embedding, casts and cache writes become one kernel.
+    - Neighbouring elementwise ops, norms, rotary embedding, casts and cache writes become one kernel; so do the short
+      convolutions of one layer's heads.
     - The norm that starts a layer joins the kernel that ends the layer before it.
 
     Grouping never adds traffic: what only flows inside a group is neither written nor read.
@@ -58,7 +60,7 @@ def _fuse_block(block: Block) -> None:
 def _hoist_declarations(block: Block) -> None:
     first = block.first_op
     for op in list(block.ops):
-        if isinstance(op, WeightOp | CacheOp | InputOp) and first is not None and op is not first:
+        if isinstance(op, WeightOp | CacheOp | StateOp | InputOp) and first is not None and op is not first:
             op.detach()
             insert_before(first, op)
 
@@ -141,7 +143,7 @@ def _wrap(ops: Sequence[Operation], kind: GroupKind) -> GroupOp:
 
 def _join_repetitions(block: Block) -> None:
     """Mark the pointwise kernel that starts a layer as the tail of the one that ends the layer before it."""
-    kernels = [op for op in block.ops if not isinstance(op, WeightOp | CacheOp | InputOp | YieldOp)]
+    kernels = [op for op in block.ops if not isinstance(op, WeightOp | CacheOp | StateOp | InputOp | YieldOp)]
     if len(kernels) < 2 or not _is_pointwise(kernels[0]) or not _is_pointwise(kernels[-1]):
         return
     last = block.last_op

@@ -12,7 +12,7 @@ from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.ir.dist import MeshOp, ReshardOp
 from gambrel.ir.experts import CombineOp, DispatchOp
 from gambrel.ir.expr import ONE, as_expr
-from gambrel.ir.kv import CacheOp
+from gambrel.ir.kv import CacheOp, StateOp
 from gambrel.ir.model import InputOp, WeightOp
 from gambrel.ir.op import PlacedOp, strings, without
 from gambrel.ir.structure import PhaseOp, RepeatOp, YieldOp
@@ -112,8 +112,8 @@ class _Sharding:
         self.select_axes = tuple(axis for axis in strategy.select_axes if axis in axes)
 
     def place_declaration(self, op: Operation) -> None:
-        """Split a weight, an input or a cache, and tell dispatch and combine which share they keep."""
-        if isinstance(op, WeightOp | InputOp | CacheOp):
+        """Split a weight, an input, a cache or a state, and tell dispatch and combine which share they keep."""
+        if isinstance(op, WeightOp | InputOp | CacheOp | StateOp):
             if isinstance(op, WeightOp) and op.role.data in WHOLE_ROLES:
                 return
             dims = [

@@ -5,7 +5,11 @@ from dataclasses import dataclass
 
 from gambrel.ir.types import Axes
 
-_TENSOR_PARALLEL: Mapping[str, Axes] = {"heads": ("tp",), "kv_heads": ("tp",), "ffn": ("tp",), "vocab": ("tp",)}
+_TENSOR_PARALLEL: Mapping[str, Axes] = {
+    **dict.fromkeys(("heads", "kv_heads", "ffn", "vocab"), ("tp",)),
+    # recurrent layers: heads with a state each, and the groups of heads that share queries and keys
+    **dict.fromkeys(("scan_heads", "scan_groups"), ("tp",)),
+}
 _DATA: Mapping[str, Axes] = {"batch": ("dp",), "seq": ("cp",), "cache": ("cp",)}
 
 

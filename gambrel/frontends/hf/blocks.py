@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu2": "relu2",
     "relu_squared": "relu2",
 }
-ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "activation")
+ACTIVATION_KEYS = ("hidden_activation", "hidden_act", "activation_function", "activation", "mlp_hidden_act")
 FULL, SLIDING, CHUNKED = "full_attention", "sliding_attention", "chunked_attention"
 
 
@@ -33,6 +33,17 @@ def build_attentions(traits: Grouped | Latent, facts: Facts, *, hidden: int, lay
     if isinstance(traits, Latent):
         latent = _latent(traits, facts)
         return [latent for _ in range(layers)]
+    return _over_layers(_grouped(traits, facts, hidden), traits, facts, layers)
+
+
+def build_full_attention(traits: Grouped, facts: Facts, *, hidden: int) -> SelfAttention:
+    """The one attention of a family whose attention layers are all alike and see everything."""
+    base = _grouped(traits, facts, hidden)
+    facts.use("sliding_window", "use_sliding_window", "max_window_layers")
+    return replace(base, rotary_dim=_rotary_dim(traits, facts, base.head_dim))
+
+
+def _grouped(traits: Grouped, facts: Facts, hidden: int) -> SelfAttention:
     heads, head_dim = _heads(traits, facts, hidden)
     kv_heads = traits.kv_heads(facts, heads)
     rule = f"num_attention_heads is {heads}, and each KV head serves the same number of query heads"
@@ -40,7 +51,7 @@ def build_attentions(traits: Grouped | Latent, facts: Facts, *, hidden: int, lay
     what = f"num_key_value_heads is {kv_heads}"
     names = ("num_key_value_heads", "num_attention_heads")
     facts.require(divides, *names, what=what, why=rule, fix="Write a divisor of num_attention_heads")
-    base = SelfAttention(
+    return SelfAttention(
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
@@ -51,13 +62,13 @@ def build_attentions(traits: Grouped | Latent, facts: Facts, *, hidden: int, lay
         alibi=resolve(traits.alibi, facts),
         sinks=traits.sinks,
         softcap=facts.number("attn_logit_softcapping", default=traits.softcap),
+        output_gate=resolve(traits.output_gate, facts),
     )
-    return _over_layers(base, traits, facts, layers)
 
 
 def build_ffns(traits: Dense | Experts, facts: Facts, *, hidden: int, layers: int) -> list[Ffn]:
     """The feed-forward network of each layer."""
-    activation = _activation(facts, traits.activation)
+    activation = activation_of(facts, traits.activation)
     if isinstance(traits, Dense):
         default = traits.width_factor * hidden or None
         width = facts.count("intermediate_size", default=default)
@@ -65,7 +76,7 @@ def build_ffns(traits: Dense | Experts, facts: Facts, *, hidden: int, layers: in
         dense: Ffn = Mlp(width=width, gated=traits.gated, activation=activation, bias=bias)
         return [dense for _ in range(layers)]
     sparse = _sparse_layers(traits, facts, layers)
-    experts = _experts(traits, facts, activation)
+    experts = build_experts(traits, facts, activation)
     if all(sparse):
         facts.use(traits.dense_width_key)
         return [experts for _ in range(layers)]
@@ -221,7 +232,8 @@ def _rotary_share(facts: Facts) -> tuple[str, JsonValue]:
     return key, facts.values.get(key)
 
 
-def _activation(facts: Facts, default: Activation) -> Activation:
+def activation_of(facts: Facts, default: Activation) -> Activation:
+    """The nonlinearity that the config names, or the family's where it is silent."""
     name = next((key for key in ACTIVATION_KEYS if facts.has(key)), None)
     facts.use(*ACTIVATION_KEYS)
     if name is None:
@@ -234,7 +246,8 @@ def _activation(facts: Facts, default: Activation) -> Activation:
     return default
 
 
-def _experts(traits: Experts, facts: Facts, activation: Activation) -> MoE:
+def build_experts(traits: Experts, facts: Facts, activation: Activation) -> MoE:
+    """The experts of a layer that has them."""
     experts = facts.count("num_experts")
     top_k = facts.count("num_experts_per_tok")
     width = facts.count(traits.width_key)
@@ -246,7 +259,7 @@ def _experts(traits: Experts, facts: Facts, activation: Activation) -> MoE:
     if traits.shared == "count":
         shared = width * (facts.nullable_count("n_shared_experts", minimum=0) or 0)
     elif traits.shared == "width":
-        shared = facts.count("shared_expert_intermediate_size", minimum=0)
+        shared = facts.count(traits.shared_width_key, minimum=0)
     elif traits.shared == "one":
         shared = width
     return MoE(
@@ -260,6 +273,7 @@ def _experts(traits: Experts, facts: Facts, activation: Activation) -> MoE:
         score_correction=traits.score_correction,
         shared_width=shared,
         shared_gate=traits.shared_gate and shared > 0,
+        latent=facts.optional_count(traits.latent_key) if traits.latent_key else None,
     )
 
 

@@ -9,12 +9,14 @@ from dataclasses import replace
 from gambrel.frontends.architecture import Norm, Placement, QkNorm
 from gambrel.frontends.hf.facts import Facts
 from gambrel.frontends.hf.traits import (
+    DeltaRule,
     Dense,
     Experts,
     Family,
     Flag,
     Grouped,
     Latent,
+    StateSpace,
     Window,
     all_heads,
     config_kv_heads,
@@ -146,6 +148,34 @@ GLM = Family(
     attention=Grouped(qkv_bias=ATTENTION_BIAS, head_dim=128, rotary_fraction=0.5),
     ffn=SWIGLU,
     norm=RMS,
+)
+QWEN3_NEXT = Family(
+    model_types=("qwen3_next",),
+    attention=Grouped(
+        qkv_bias=ATTENTION_BIAS,
+        out_bias=ATTENTION_BIAS,
+        head_dim=256,
+        qk_norm=HEAD_RMS,
+        rotary_fraction=0.25,
+        output_gate=True,
+    ),
+    ffn=Experts(pattern="step", shared="width", shared_gate=True),
+    norm=RMS,
+    recurrence=DeltaRule(every=4),
+)
+QWEN3_5 = replace(
+    QWEN3_NEXT,
+    model_types=("qwen3_5", "qwen3_5_text"),
+    attention=Grouped(
+        qkv_bias=ATTENTION_BIAS,
+        out_bias=ATTENTION_BIAS,
+        head_dim=256,
+        qk_norm=HEAD_RMS,
+        rotary_fraction=0.25,
+        output_gate=Flag(key="attn_output_gate", default=True),
+    ),
+    ffn=SWIGLU,
+    unused=("mlp_only_layers", "mtp_use_dedicated_embeddings"),
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -393,6 +423,52 @@ FAMILIES: tuple[Family, ...] = (
         ),
         norm=RMS,
     ),
+    QWEN3_NEXT,
+    QWEN3_5,
+    replace(
+        QWEN3_5,
+        model_types=("qwen3_5_moe", "qwen3_5_moe_text"),
+        ffn=Experts(shared="width", shared_gate=True),
+    ),
+    Family(
+        model_types=("mamba2",),
+        attention=None,
+        ffn=None,
+        norm=RMS,
+        recurrence=StateSpace(
+            heads_key="num_heads",
+            head_dim_key="head_dim",
+            state_key="state_size",
+            grouped_norm=False,
+            listed=False,
+        ),
+        unused=("residual_in_fp32", "rescale_prenorm_residual", "time_step_rank"),
+    ),
+    Family(
+        model_types=("nemotron_h",),
+        attention=Grouped(qkv_bias=ATTENTION_BIAS, out_bias=ATTENTION_BIAS, head_dim=128, rotary_fraction=0),
+        ffn=Experts(
+            gated=False,
+            activation="relu2",
+            shared="width",
+            shared_width_key="moe_shared_expert_intermediate_size",
+            latent_key="moe_latent_size",
+            score_correction=True,
+        ),
+        norm=RMS,
+        recurrence=StateSpace(
+            heads_key="mamba_num_heads",
+            head_dim_key="mamba_head_dim",
+            state_key="ssm_state_size",
+            grouped_norm=True,
+            listed=True,
+        ),
+        unused=(
+            *("mamba_proj_bias", "moe_shared_expert_overlap", "mtp_hybrid_override_pattern", "mtp_layers_block_type"),
+            *("num_logits_to_keep", "partial_rotary_factor", "rescale_prenorm_residual", "residual_in_fp32"),
+            *("use_mamba_kernels", "sliding_window"),
+        ),
+    ),
 )
 
 BY_MODEL_TYPE: dict[str, Family] = {name: family for family in FAMILIES for name in family.model_types}
@@ -401,14 +477,11 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(("bert", "roberta", "modernbert", "electra", "albert", "deberta"), "an encoder without decoding"),
     **dict.fromkeys(("t5", "mt5", "bart", "mbart", "whisper", "marian", "pegasus"), "an encoder-decoder model"),
     **dict.fromkeys(("vit", "clip", "siglip", "swin", "convnext", "resnet", "dinov2"), "a vision model"),
-    **dict.fromkeys(("mamba", "mamba2", "falcon_mamba", "xlstm", "rwkv"), "a recurrent model"),
+    **dict.fromkeys(("mamba", "falcon_mamba", "xlstm", "rwkv"), "a recurrent model"),
     **dict.fromkeys(
-        ("jamba", "zamba2", "nemotron_h", "falcon_h1", "bamba", "granitemoehybrid"), "a hybrid with state-space layers"
+        ("jamba", "zamba2", "falcon_h1", "bamba", "granitemoehybrid"), "a hybrid with other state-space layers"
     ),
-    **dict.fromkeys(
-        ("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text", "kimi_linear", "bailing_hybrid"),
-        "a hybrid with linear attention",
-    ),
+    **dict.fromkeys(("kimi_linear", "bailing_hybrid"), "a hybrid with another kind of linear attention"),
     **dict.fromkeys(("deepseek_v32", "deepseek_v4", "glm_moe_dsa", "minimax_m3"), "a model with sparse attention"),
 }
 """Known model types that no block kind describes yet, with what they are."""

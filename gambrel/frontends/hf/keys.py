@@ -45,6 +45,7 @@ IGNORED: frozenset[str] = frozenset(
     router_aux_loss_coef router_jitter_noise input_jitter_noise aux_loss_alpha seq_aux router_z_loss_coef moe_norm_min
     norm_topk_prob routed_scaling_factor scoring_func topk_method n_group topk_group num_expert_group moe_renormalize
     expert_selection_fn shared_expert_combination_strategy use_routing_bias route_norm
+    time_step_limit time_step_min time_step_max time_step_floor
     swiglu_limit query_pre_attn_scalar logit_scale embedding_multiplier residual_multiplier logits_scaling
     attention_multiplier attn_scale floor_scale attn_temperature_tuning use_gemma_norm qk_layernorm_eps
     problem_type id2label label2id chunk_size_feed_forward task_specific_params is_decoder

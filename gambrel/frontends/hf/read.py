@@ -10,6 +10,7 @@ from gambrel.frontends.folding import fold
 from gambrel.frontends.hf.blocks import build_attentions, build_ffns
 from gambrel.frontends.hf.facts import Facts
 from gambrel.frontends.hf.families import BY_MODEL_TYPE, REFUSED
+from gambrel.frontends.hf.hybrid import build_blocks, count_listed_layers
 from gambrel.frontends.hf.keys import SPELLINGS
 from gambrel.frontends.hf.quantization import published_dtype, published_quantization
 from gambrel.frontends.hf.source import JsonValue, Source, read_source
@@ -23,7 +24,7 @@ COMMON_KEYS = (
     *("layer_types", "mlp_layer_types", "moe_intermediate_size", "first_k_dense_replace", "quantization_config"),
 )
 """Keys that mean the same wherever they occur."""
-MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_modules", "num_mtp_layers")
+MTP_KEYS = ("num_nextn_predict_layers", "num_mtp_modules", "num_mtp_layers", "mtp_num_hidden_layers")
 
 
 def read_config(path: str | Path) -> Architecture:
@@ -66,7 +67,7 @@ def read_architecture(source: Source, *, name: str, citation: str) -> Architectu
     facts.use("model_type", *family.unused)
     facts.assume(dict(family.defaults))
     hidden = facts.count("hidden_size")
-    num_layers = facts.count("num_hidden_layers")
+    num_layers = facts.count("num_hidden_layers", default=count_listed_layers(family, facts))
     layers = _layers(family, facts, hidden=hidden, num_layers=1 if facts.faulty("num_hidden_layers") else num_layers)
     width = facts.count(family.embedding_width_key, default=hidden) if family.embedding_width_key else hidden
     positions = _max_positions(family, facts)
@@ -99,13 +100,19 @@ def read_architecture(source: Source, *, name: str, citation: str) -> Architectu
 
 
 def _layers(family: Family, facts: Facts, *, hidden: int, num_layers: int) -> list[Layer]:
-    attentions = build_attentions(family.attention, facts, hidden=hidden, layers=num_layers)
-    ffns = build_ffns(family.ffn, facts, hidden=hidden, layers=num_layers)
+    if family.recurrence is not None:
+        blocks = build_blocks(family, facts, hidden=hidden, layers=num_layers)
+    else:
+        assert family.attention is not None
+        assert family.ffn is not None
+        attentions = build_attentions(family.attention, facts, hidden=hidden, layers=num_layers)
+        blocks = list(zip(attentions, build_ffns(family.ffn, facts, hidden=hidden, layers=num_layers), strict=True))
     placement = family.placement(facts) if callable(family.placement) else family.placement
-    return [
-        Layer(attention=attention, ffn=ffn, norm=family.norm, placement=placement)
-        for attention, ffn in zip(attentions, ffns, strict=True)
-    ]
+    made = {
+        block: Layer(attention=block[0], ffn=block[1], norm=family.norm, placement=placement)
+        for block in dict.fromkeys(blocks)
+    }
+    return [made[block] for block in blocks]
 
 
 def _max_positions(family: Family, facts: Facts) -> int | None:

@@ -69,6 +69,7 @@ class Grouped:
             list of them; 0 when all layers have it.
         chunked: Whether the layers with rotary embedding see only the keys of their own chunk.
         softcap: Cap on scores where the config is silent.
+        output_gate: Whether the output is scaled by the sigmoid of a further projection.
     """
 
     qkv_bias: Trait = False
@@ -85,6 +86,7 @@ class Grouped:
     window: Window | None = None
     sinks: bool = False
     softcap: float | None = None
+    output_gate: Trait = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,36 @@ class Latent:
     """Attention over a compressed cache."""
 
     bias: Trait = Flag(key="attention_bias", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaRule:
+    """Linear attention by the gated delta rule, in the layers that `layer_types` calls `linear_attention`.
+
+    Attributes:
+        every: One layer in this many, the last of each group, has the family's softmax attention where the config has
+            neither a list of layer types nor `full_attention_interval`.
+    """
+
+    every: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpace:
+    """Mamba-2 layers.
+
+    Attributes:
+        heads_key, head_dim_key, state_key: Where the number of heads, their width and the length of the state stand.
+        grouped_norm: Whether the gated norm normalises each group apart rather than the whole inner width.
+        listed: Whether each layer is one block of its own, named in `layers_block_type` or by a letter of
+            `hybrid_override_pattern`; else every layer is a Mamba-2 layer without a feed-forward network.
+    """
+
+    heads_key: str
+    head_dim_key: str
+    state_key: str
+    grouped_norm: bool
+    listed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +152,8 @@ class Experts:
             `interleave_moe_layer_step`.
         shared: How the shared experts are given: `count` times an expert's width, their total `width`, `one` of an
             expert's width, or `none`.
+        shared_width_key: Where the total width of the shared experts stands.
+        latent_key: Where the width stands to which tokens are projected before the routed experts; empty without.
     """
 
     gated: bool = True
@@ -128,6 +162,8 @@ class Experts:
     dense_width_key: str = "intermediate_size"
     pattern: Literal["all", "first_dense", "step", "interleave"] = "all"
     shared: Literal["none", "count", "width", "one"] = "none"
+    shared_width_key: str = "shared_expert_intermediate_size"
+    latent_key: str = ""
     shared_gate: bool = False
     expert_bias: bool = False
     router_bias: bool = False
@@ -140,6 +176,9 @@ class Family:
 
     Attributes:
         model_types: The names that configs use for it.
+        attention: Its softmax attention; None where it has only recurrences.
+        ffn: Its feed-forward networks; None where it has none.
+        recurrence: What takes the place of attention in some layers or all; None without.
         tied: Whether the output projection reuses the embedding table where the config is silent.
         learned_offset: Extra rows of the learned position table; None where positions are not learned.
         embedding_norm: Norm after the embedding, or None.
@@ -150,9 +189,10 @@ class Family:
     """
 
     model_types: tuple[str, ...]
-    attention: Grouped | Latent
-    ffn: Dense | Experts
+    attention: Grouped | Latent | None
+    ffn: Dense | Experts | None
     norm: Norm
+    recurrence: DeltaRule | StateSpace | None = None
     placement: Placement | Callable[[Facts], Placement] = "pre"
     tied: bool = False
     learned_offset: int | None = None

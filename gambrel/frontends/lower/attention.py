@@ -8,7 +8,7 @@ from gambrel.frontends.architecture import Attention, LatentAttention, Norm, QkN
 from gambrel.frontends.lower.scope import CACHE_DIMS, LATENT_CACHE_DIMS, Scope
 from gambrel.ir.attention import AttentionOp
 from gambrel.ir.matmul import EinsumOp
-from gambrel.ir.pointwise import ConcatOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import ConcatOp, MapOp, RopeOp, SliceOp
 
 _RMS = Norm(kind="rms")
 
@@ -35,7 +35,7 @@ def attend(scope: Scope, hidden: int, attention: Attention, x: SSAValue) -> SSAV
 
 def _grouped(scope: Scope, hidden: int, a: SelfAttention, x: SSAValue) -> SSAValue:
     queries, keys = _Heads("heads", a.heads, a.head_dim), _Heads("kv_heads", a.kv_heads, a.head_dim)
-    values = _Heads("kv_heads", a.kv_heads, a.v_head_dim)
+    values, outputs = _Heads("kv_heads", a.kv_heads, a.v_head_dim), _Heads("heads", a.heads, a.v_head_dim)
     q = _project(scope, x, "attn.q", hidden, queries, bias=a.qkv_bias)
     k = _project(scope, x, "attn.k", hidden, keys, bias=a.qkv_bias)
     v = _project(scope, x, "attn.v", hidden, values, bias=a.qkv_bias)
@@ -45,13 +45,16 @@ def _grouped(scope: Scope, hidden: int, a: SelfAttention, x: SSAValue) -> SSAVal
     if a.rotary_dim:
         q = RopeOp(q, a.rotary_dim, label=scope.name("attn.q_rope")).res
         k = RopeOp(k, a.rotary_dim, label=scope.name("attn.k_rope")).res
+    gate = _project(scope, x, "attn.gate", hidden, outputs, bias=False) if a.output_gate else None
     if a.sinks:
         scope.weight("attn.sinks", "scalar", heads=a.heads)
     window = a.window if a.window is not None else a.chunk
     k = scope.append(scope.cache("attn.k_cache", CACHE_DIMS, a.kv_heads, a.head_dim, window), k, "attn.k_append")
     v = scope.append(scope.cache("attn.v_cache", CACHE_DIMS, a.kv_heads, a.v_head_dim, window), v, "attn.v_append")
     out = AttentionOp(q, k, v, window=window, label=scope.name("attn")).res
-    return _output(scope, out, hidden, _Heads("heads", a.heads, a.v_head_dim), bias=a.out_bias)
+    if gate is not None:
+        out = MapOp("sigmoid_mul", out, gate, label=scope.name("attn.gate_scale")).res
+    return _output(scope, out, hidden, outputs, bias=a.out_bias)
 
 
 def _project(scope: Scope, x: SSAValue, label: str, hidden: int, heads: _Heads, *, bias: bool) -> SSAValue:

@@ -59,18 +59,31 @@ def _experts(scope: Scope, hidden: int, moe: MoE, x: SSAValue) -> SSAValue:
     if moe.router_bias:
         logits = scope.bias(logits, "moe.router_bias", routed=moe.experts)
     routing = RouteOp(logits, top_k=moe.top_k, label=scope.name("moe.route")).res
-    rows = DispatchOp(x, routing, label=scope.name("moe.dispatch")).res
+    tokens, width = (x, hidden) if moe.latent is None else (_to_latent(scope, hidden, moe.latent, x), moe.latent)
+    rows = DispatchOp(tokens, routing, label=scope.name("moe.dispatch")).res
     if moe.gated:
-        gate, up = (_expert_gemm(scope, moe, rows, name, hidden, moe.width) for name in ("gate", "up"))
+        gate, up = (_expert_gemm(scope, moe, rows, name, width, moe.width) for name in ("gate", "up"))
         inner = MapOp(_GATED[moe.activation], gate, up, label=scope.name("moe.act")).res
     else:
-        up = _expert_gemm(scope, moe, rows, "up", hidden, moe.width)
+        up = _expert_gemm(scope, moe, rows, "up", width, moe.width)
         inner = MapOp(_PLAIN[moe.activation], up, label=scope.name("moe.act")).res
-    down = _expert_gemm(scope, moe, inner, "down", hidden, moe.width)
+    down = _expert_gemm(scope, moe, inner, "down", width, moe.width)
     routed = CombineOp(down, routing, label=scope.name("moe.combine")).res
+    if moe.latent is not None:
+        routed = _from_latent(scope, hidden, moe.latent, routed)
     if not moe.shared_width:
         return routed
     return scope.add(routed, _shared(scope, hidden, moe, x), "moe.add_shared")
+
+
+def _to_latent(scope: Scope, hidden: int, latent: int, x: SSAValue) -> SSAValue:
+    weight = scope.weight("moe.latent.into", "matmul", hidden=hidden, moe_latent=latent)
+    return EinsumOp("bsd,dl->bsl", x, weight, label=scope.name("moe.latent.into")).res
+
+
+def _from_latent(scope: Scope, hidden: int, latent: int, x: SSAValue) -> SSAValue:
+    weight = scope.weight("moe.latent.back", "matmul", moe_latent=latent, hidden=hidden)
+    return EinsumOp("bsl,ld->bsd", x, weight, label=scope.name("moe.latent.back")).res
 
 
 def _expert_gemm(scope: Scope, moe: MoE, rows: SSAValue, name: str, hidden: int, width: int) -> SSAValue:

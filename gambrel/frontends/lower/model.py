@@ -7,9 +7,10 @@ from xdsl.builder import ImplicitBuilder
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Region, SSAValue
 
-from gambrel.frontends.architecture import Architecture, Layer, Segment
+from gambrel.frontends.architecture import Architecture, Ffn, Layer, Mixer, Recurrence, Segment
 from gambrel.frontends.lower.attention import attend
 from gambrel.frontends.lower.ffn import feed_forward
+from gambrel.frontends.lower.linear_attention import recur
 from gambrel.frontends.lower.scope import LatentForm, Scope
 from gambrel.ir.expr import as_expr
 from gambrel.ir.matmul import EinsumOp
@@ -89,23 +90,32 @@ def _layer(scope: Scope, hidden: int, layer: Layer, x: SSAValue) -> SSAValue:
     def norm(value: SSAValue, label: str) -> SSAValue:
         return scope.norm(layer.norm, value, label, hidden=hidden)
 
+    mixer, ffn = layer.attention, layer.ffn
     if layer.placement in ("parallel", "parallel_two"):
+        assert mixer is not None
+        assert ffn is not None
         h = norm(x, "attn_norm")
         h2 = norm(x, "mlp_norm") if layer.placement == "parallel_two" else h
-        both = scope.add(
-            attend(scope, hidden, layer.attention, h), feed_forward(scope, hidden, layer.ffn, h2), "parallel_add"
-        )
+        both = scope.add(_mix(scope, hidden, mixer, h), feed_forward(scope, hidden, ffn, h2), "parallel_add")
         return scope.add(x, both, "residual_add")
     before, after = layer.placement in ("pre", "sandwich"), layer.placement in ("post", "sandwich")
-    for name in ("attn", "mlp"):
+    for name, block in (("attn", mixer), ("mlp", ffn)):
+        if block is None:
+            continue
         h = norm(x, f"{name}_norm") if before else x
-        h = attend(scope, hidden, layer.attention, h) if name == "attn" else feed_forward(scope, hidden, layer.ffn, h)
+        h = feed_forward(scope, hidden, block, h) if isinstance(block, Ffn) else _mix(scope, hidden, block, h)
         if after:
             h = norm(h, f"{name}_post_norm")
         x = scope.add(x, h, f"{name}_add")
         if layer.placement == "post_residual":
             x = norm(x, f"{name}_post_norm")
     return x
+
+
+def _mix(scope: Scope, hidden: int, mixer: Mixer, x: SSAValue) -> SSAValue:
+    if isinstance(mixer, Recurrence):
+        return recur(scope, hidden, mixer, x)
+    return attend(scope, hidden, mixer, x)
 
 
 def _head(scope: Scope, a: Architecture, x: SSAValue, table: SSAValue) -> None:

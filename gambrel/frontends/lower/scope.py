@@ -8,7 +8,7 @@ from xdsl.ir import SSAValue
 
 from gambrel.frontends.architecture import Norm
 from gambrel.ir.expr import ONE, Expr, as_expr
-from gambrel.ir.kv import AppendOp, CacheOp
+from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.model import Role, WeightOp
 from gambrel.ir.pointwise import MapOp, NormOp
 from gambrel.ir.structure import PhaseName
@@ -62,6 +62,11 @@ class Scope:
         """Declare the cache of one layer."""
         kind = TensorType.of(self.format, ["b", "c", heads, width])
         return CacheOp(self.name(label), kind, dims, window).res
+
+    def state(self, label: str, format_name: str, **dims: int) -> SSAValue:
+        """Declare what a recurrence keeps of each sequence; keyword names are the logical names of the dims."""
+        kind = TensorType.of(format_name, ["b", *dims.values()])
+        return StateOp(self.name(label), kind, ("batch", *dims)).res
 
     def append(self, cache: SSAValue, new: SSAValue, label: str) -> SSAValue:
         """Write the new tokens into a cache."""

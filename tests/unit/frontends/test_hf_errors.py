@@ -113,7 +113,7 @@ def test_an_unknown_type_names_the_nearest_and_the_strange_keys() -> None:
 
 @pytest.mark.parametrize(
     ("model_type", "meaning"),
-    [("bert", "an encoder"), ("mamba2", "recurrent"), ("qwen3_next", "linear attention"), ("t5", "encoder-decoder")],
+    [("bert", "an encoder"), ("mamba", "recurrent"), ("kimi_linear", "linear attention"), ("t5", "encoder-decoder")],
 )
 def test_a_known_type_that_is_not_modelled_says_what_it_is(model_type: str, meaning: str) -> None:
     assert meaning in problems({**GOOD, "model_type": model_type})
