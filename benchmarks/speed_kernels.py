@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,26 +26,36 @@ def kernels(points: int) -> Mapping[str, Kernel]:
 
     m, n, k = sizes(1, 32768), sizes(64, 65536), sizes(64, 65536)
     batch, length = sizes(1, 256), sizes(1, 131072)
-    shape = {"rate": "bf16", "a_bytes": 2.0, "b_bytes": 2.0, "c_bytes": 2.0}
-    heads = {"heads": 32.0, "kv_heads": 8.0, "head_dim": 128.0, "v_head_dim": 128.0, "q_bytes": 2.0, "kv_bytes": 2.0}
-    cache = batch * length * 8.0 * 256.0 * 2.0
-    causal = length * (length + 1.0) / 2.0
+    decode = Attention(
+        batch=batch,
+        q_len=1.0,
+        kv_len=length,
+        pairs=length,
+        heads=32.0,
+        kv_heads=8.0,
+        head_dim=128.0,
+        v_head_dim=128.0,
+        q_bytes=2.0,
+        kv_bytes=2.0,
+        kv_bytes_total=batch * length * 8.0 * 256.0 * 2.0,
+        decode=True,
+        rate="bf16",
+    )
     return {
-        "gemm": Gemm(m=m, n=n, k=k, batch=1.0, **shape),
-        "grouped_gemm": GroupedGemm(rows=m, experts=64.0, hit_experts=np.minimum(m, 64.0), n=n, k=k, **shape),
-        "attention_prefill": Attention(
-            batch=batch,
-            q_len=length,
-            kv_len=length,
-            pairs=causal,
-            kv_bytes_total=cache,
-            decode=False,
+        "gemm": Gemm(m=m, n=n, k=k, batch=1.0, rate="bf16", a_bytes=2.0, b_bytes=2.0, c_bytes=2.0),
+        "grouped_gemm": GroupedGemm(
+            rows=m,
+            experts=64.0,
+            hit_experts=np.minimum(m, 64.0),
+            n=n,
+            k=k,
             rate="bf16",
-            **heads,
+            a_bytes=2.0,
+            b_bytes=2.0,
+            c_bytes=2.0,
         ),
-        "attention_decode": Attention(
-            batch=batch, q_len=1.0, kv_len=length, pairs=length, kv_bytes_total=cache, decode=True, rate="bf16", **heads
-        ),
+        "attention_prefill": replace(decode, q_len=length, pairs=length * (length + 1.0) / 2.0, decode=False),
+        "attention_decode": decode,
         "memory_bound": MemoryBound(
             op="norm", rows=m, cols=n, bytes_read=m * n * 2.0, bytes_written=m * n * 2.0, flops=4.0 * m * n
         ),

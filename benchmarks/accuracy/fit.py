@@ -19,7 +19,7 @@ from scipy.optimize import least_squares
 from benchmarks.accuracy.kernels import data_folder, load_device, predict
 from benchmarks.accuracy.tables import SERVING, Case, cases
 from gambrel.cost.engines import parameters
-from gambrel.cost.kernel import Kernel
+from gambrel.cost.kernel import Attention, Kernel
 from gambrel.hardware.device import Device
 
 NOISE = 0.1
@@ -223,7 +223,10 @@ def rows_of(target: Target, case: Case) -> np.ndarray | None:
         return None
     if target.groups is None:
         return np.ones(len(case.seconds), dtype=bool)
-    group = case.kernels[0].heads / case.kernels[0].kv_heads
+    kernel = case.kernels[0]
+    if not isinstance(kernel, Attention):
+        return None
+    group = np.asarray(kernel.heads / kernel.kv_heads)
     return (group >= target.groups[0]) & (group <= target.groups[1])
 
 

@@ -1,5 +1,8 @@
 """The measured kernel tables as kernels that an engine prices: one `Case` per operation, device and number format."""
 
+# pandas' stubs cannot tell a frame from a series, and the tables' columns (head sizes, names of operations) are arrays
+# and text where a kernel declares a number or a literal.
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false, reportReturnType=false
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator

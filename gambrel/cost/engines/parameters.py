@@ -188,7 +188,7 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
-P = TypeVar("P", Gemm, GroupedGemm, Prefill, Decode, MemoryBound, Collective, Roofline)
+P = TypeVar("P", bound=Gemm | GroupedGemm | Prefill | Decode | MemoryBound | Collective | Roofline)
 
 
 def resolve(default: P, device: Device, family: str, variant: str) -> P:

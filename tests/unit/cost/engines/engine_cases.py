@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Number, Transfer
+from gambrel.cost.kernel import Attention, Collective, Elementwise, Gemm, GroupedGemm, MemoryBound, Number, Transfer
 from gambrel.hardware.device import Device, Link, Power
 
 NVLINK = Link(
@@ -87,10 +87,10 @@ def prefill(batch: Number, length: Number, *, prologue: bool = False) -> Attenti
     )
 
 
-def stream(rows: Number, cols: Number = 8192.0, op: str = "elementwise") -> MemoryBound:
+def stream(rows: Number, cols: Number = 8192.0, op: Elementwise = "elementwise") -> MemoryBound:
     size = rows * cols * 2.0
     return MemoryBound(op=op, rows=rows, cols=cols, bytes_read=2.0 * size, bytes_written=size, flops=rows * cols)
 
 
-def transfer(size: Number, group: Number, op: str = "all_reduce", stride: Number = 1.0) -> Transfer:
+def transfer(size: Number, group: Number, op: Collective = "all_reduce", stride: Number = 1.0) -> Transfer:
     return Transfer(op=op, message_bytes=size, group=group, stride=stride)

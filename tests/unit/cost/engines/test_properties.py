@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gambrel.cost.engines import Residency, price
-from gambrel.cost.kernel import BOUNDS, Kernel, Transfer
+from gambrel.cost.kernel import BOUNDS, Collective, Kernel, Transfer
 from gambrel.cost.roofline import roofline
 from gambrel.hardware.device import Device
 
@@ -18,7 +18,7 @@ TOLERANCE = 1 + 1e-12
 sizes = st.integers(min_value=1, max_value=65536).map(float)
 factors = st.floats(min_value=1.0, max_value=8.0)
 groups = st.sampled_from([1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 64.0])
-OPS = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast")
+OPS: tuple[Collective, ...] = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast")
 
 
 @st.composite
@@ -100,13 +100,13 @@ def test_a_larger_prefill_is_never_faster(batch: float, length: float, factor: f
 
 
 @given(st.floats(1.0, 1e10), factors, groups, st.sampled_from(OPS))
-def test_a_larger_message_is_never_faster(size: float, factor: float, group: float, op: str) -> None:
+def test_a_larger_message_is_never_faster(size: float, factor: float, group: float, op: Collective) -> None:
     seconds = price(transfer(size, group, op), GPU).seconds
     assert price(transfer(size * factor, group, op), GPU).seconds * TOLERANCE >= seconds
 
 
 @given(st.sampled_from(OPS), st.sampled_from([1.0, 8.0]), st.floats(0.0, 1e10))
-def test_a_group_of_one_device_costs_nothing(op: str, stride: float, size: float) -> None:
+def test_a_group_of_one_device_costs_nothing(op: Collective, stride: float, size: float) -> None:
     assert price(transfer(size, 1.0, op, stride), GPU).seconds == 0.0
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from engine_cases import GPU, decode, gemm, grouped, prefill, stream, transfer
 
-from gambrel.cost.kernel import BOUNDS
+from gambrel.cost.kernel import BOUNDS, Collective
 from gambrel.cost.roofline import crossed_levels, kernel_bytes, kernel_flops, matrix_rate, roofline
 from gambrel.errors import PlanError
 
@@ -41,7 +41,7 @@ def test_time_is_the_larger_of_compute_and_memory() -> None:
         ("all_reduce", min(2 * 7 / 8, 1 + 1 / 8) * 1e6),
     ],
 )
-def test_transfer_takes_its_bytes_over_the_bandwidth(op: str, sent: float) -> None:
+def test_transfer_takes_its_bytes_over_the_bandwidth(op: Collective, sent: float) -> None:
     cost = roofline(transfer(1e6, 8.0, op), GPU)
     assert cost.seconds == pytest.approx(sent / 400e9, rel=1e-12)
     assert BOUNDS[int(cost.bound)] == "network"
