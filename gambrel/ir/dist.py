@@ -184,11 +184,9 @@ class AllToAllOp(ConversionOp):
     @property
     def axes(self) -> Axes:
         """The axes among whose devices the data move: the new ones, or the expert axis where rows come back."""
-        old = [axis for pair in self.changed() for axis in pair[0]]
-        new = [axis for pair in self.changed() for axis in pair[1]]
-        if "ep" in old or "ep" in new:
+        if any("ep" in axes for pair in self.changed() for axes in pair):
             return ("ep",)
-        return tuple(axis for axis in new if axis in old)
+        return tuple(axis for before, after in self.changed() for axis in after if axis not in before)
 
     def wrong(self) -> str:
         """The same devices split the tensor before and after, in another way."""

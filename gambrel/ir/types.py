@@ -146,8 +146,10 @@ class TensorType(Data[Tensor], TypeAttribute):
             dims = parser.parse_comma_separated_list(
                 parser.Delimiter.SQUARE, lambda: Dim(parse_expr(parser), _parse_axes(parser))
             )
-            partial = _parse_axes(parser) if parser.parse_optional_keyword("partial") is not None else ()
-            return Tensor(format_name, tuple(dims), partial)
+            partial: Sequence[str] = ()
+            if parser.parse_optional_keyword("partial") is not None:
+                partial = parser.parse_comma_separated_list(parser.Delimiter.BRACES, parser.parse_identifier)
+            return Tensor(format_name, tuple(dims), tuple(partial))
 
     def print_parameter(self, printer: Printer) -> None:
         """Print `<format, [dims] partial{axes}>`."""
