@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gambrel.cost.compress import compress, has_arrays
 from gambrel.cost.engines import price
 from gambrel.cost.extract import CostTable
-from gambrel.cost.kernel import BOUNDS
+from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
 from gambrel.cost.roofline import roofline
 from gambrel.cost.rows import KernelSpec, Row
 from gambrel.cost.vectorise import Array, Binding, Vectorised
@@ -157,9 +158,15 @@ def _price(
     rate = kernel.constants.get("rate")
     if isinstance(rate, str):
         kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
-    bound_kernel = kernel.bind(values)
-    cost = price(bound_kernel, device)
-    return cost.seconds, cost.bound, roofline(bound_kernel, device).seconds
+    sizes = {name: values[size] for name, size in kernel.sizes.items()}
+    floor = roofline(kernel.bind(sizes), device).seconds
+    if kernel.kind in (Gemm, GroupedGemm) and not has_arrays(device):
+        compressed = compress(sizes)
+        if compressed is not None:
+            cost = price(kernel.bind(compressed.sizes), device)
+            return compressed.spread(cost.seconds), compressed.spread(cost.bound), floor
+    cost = price(kernel.bind(sizes), device)
+    return cost.seconds, cost.bound, floor
 
 
 def _average(item: RowPrice, weights: Array) -> RowPrice:

@@ -41,9 +41,8 @@ class KernelSpec:
         """Symbols that its price depends on."""
         return frozenset[str]().union(*(size.symbols for size in self.sizes.values()))
 
-    def bind(self, values: Mapping[Expr, object]) -> Kernel:
-        """The kernel with every size replaced by its value."""
-        sizes = {name: values[size] for name, size in self.sizes.items()}
+    def bind(self, sizes: Mapping[str, object]) -> Kernel:
+        """The kernel with a value for each size."""
         return self.kind(**sizes, **self.constants)  # pyright: ignore[reportArgumentType]
 
 

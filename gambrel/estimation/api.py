@@ -50,7 +50,7 @@ def machine(device: Machine, overrides: Iterable[str] = ()) -> Device:
     return device if isinstance(device, Device) else load_device(device, overrides)
 
 
-def compile(  # noqa: A001, PLR0913  (an entry point named as the command; keywords are optional)
+def compile(  # noqa: PLR0913  (an entry point named as the command; keywords are optional)
     model: Model,
     on: Machine,
     *,

@@ -1,5 +1,6 @@
 """Many questions at once: the product of lists of plan and workload values as one table."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -11,7 +12,7 @@ import numpy as np
 from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.checks import check_plan
-from gambrel.estimation.evaluate import evaluate
+from gambrel.estimation.metrics import metrics
 from gambrel.estimation.points import DEGREES, LENGTHS, Plan, Points, Workload
 from gambrel.estimation.rates import rates_of
 from gambrel.estimation.resolve import Resolved, resolve
@@ -182,32 +183,15 @@ def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload,
 def _answers(variant: Variant, device: Device, each: Sequence[Points]) -> dict[str, list[Cell]]:
     names = (*LENGTHS, *DEGREES)
     points = Points.of(**{name: np.array([float(getattr(p, name)) for p in each]) for name in names})
-    result = evaluate(variant, device, rates_of(device), points)
-    shape = points.batch.shape
-    tokens = points.batch * points.osl
-
-    def column(values: np.ndarray | None) -> list[Cell]:
-        if values is None:
-            return [None] * shape[0]
-        return cast(list[Cell], np.broadcast_to(values, shape).tolist())
-
-    fits = result.memory_total_bytes <= result.capacity_bytes
-    several = points.osl > 1
-    return {
-        "devices": cast(list[Cell], points.devices.astype(np.int64).tolist()),
-        "status": ["ok" if fit else "does not fit" for fit in column(fits)],
-        "ttft_s": column(result.ttft_s),
-        "tpot_s": [v if more else None for v, more in zip(column(result.tpot_s), several.tolist(), strict=True)],
-        "latency_s": column(result.latency_s),
-        "tokens_per_s": column(result.tokens_per_s),
-        "tokens_per_s_per_device": column(result.tokens_per_s_per_device),
-        "prefill_mfu": column(result.prefill.mfu),
-        "decode_mbu": [v if m else None for v, m in zip(column(result.decode.mbu), several.tolist(), strict=True)],
-        "memory_bytes": column(result.memory_total_bytes),
-        "fits": column(fits),
-        "energy_per_token_j": column(None if result.energy_j is None else result.energy_j / tokens),
-        "usd_per_million_tokens": column(None if result.usd is None else result.usd * 1e6 / tokens),
+    values = metrics(variant, device, rates_of(device), points)
+    fits = values["memory_bytes"] <= device.memory_bytes
+    out: dict[str, list[Cell]] = {
+        name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()
     }
+    out["devices"] = [int(value) for value in points.devices.tolist()]
+    out["fits"] = [bool(value) for value in fits.tolist()]
+    out["status"] = ["ok" if value else "does not fit" for value in out["fits"]]
+    return out
 
 
 def _text(value: Cell) -> str:
