@@ -1,0 +1,222 @@
+"""Published end-to-end measurements as questions for an estimate: which rows qualify, and what each one ran."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from gambrel.estimation.points import Plan, Workload
+from gambrel.frontends.architecture import Architecture, MoE, SelfAttention
+from gambrel.frontends.hf import architecture_from_config
+from gambrel.models import load_model
+
+FAMILIES = ("fastertransformer", "trtllm_docs", "splitwise", "rocm_vllm")
+"""Sources that publish runs of one static batch."""
+
+PROFILES = {
+    "A100-SXM-80GB": "a100-sxm-80gb",
+    "H100-SXM-80GB": "h100-sxm",
+    "H200-SXM-141GB": "h200-sxm",
+    "B200-SXM-180GB": "b200-sxm",
+    "GB200-NVL72": "gb200-nvl72",
+    "MI300X-192GB-750W": "mi300x",
+}
+"""Profile of each measured device; a device that is not here is reported as not answered."""
+
+MODELS = {
+    "llama2-70b": "llama-2-70b",
+    "LLaMA 70B": "llama-2-70b",
+    "LLaMA 7B": "llama-2-7b",
+    "Llama 3.1 70B": "llama-3.1-70b",
+    "bloom-176b": "bloom-176b",
+    "GPT-J 6B": "gpt-j-6b",
+    "Mistral 7B": "mistral-7b",
+    "Mixtral 8x7B": "mixtral-8x7b",
+}
+"""Library name of each measured model; a GPT whose dimensions are stated is built from them."""
+
+FORMATS: Mapping[str, Plan] = {
+    "FP16": Plan(),
+    "FP8": Plan(weights="fp8", kv="fp8"),
+    "FP8 w/a": Plan(weights="fp8"),
+    "FP8 w/a, FP8 KV": Plan(weights="fp8", kv="fp8"),
+    "NVFP4 w / FP8 KV": Plan(weights="nvfp4", kv="fp8"),
+}
+"""Number formats of each label; activations follow the weights. TensorRT-LLM's FP8 rows have an fp8 cache."""
+
+TIMES = {"ms": 1e-3, "s": 1.0}
+METRICS = {
+    "ttft": "ttft",
+    "tpot": "tpot",
+    "e2e_latency": "e2e_latency",
+    "throughput_output_tokens_per_s": "throughput",
+    "throughput_output_tokens_per_s_per_gpu": "throughput per device",
+    "peak_memory": "peak memory",
+}
+"""Metrics that an estimate of one static batch has."""
+
+TOLERANCE = 0.05
+"""Largest disagreement of a run's latency with `ttft + (osl - 1) tpot` before its output length is doubted."""
+
+
+class Unanswerable(Exception):
+    """Why a row gets no estimate."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One measurement: the numbers of the row, in SI units.
+
+    Attributes:
+        family, engine, category: Where it was published, what ran.
+        device: As the source names it.
+        dtype: Precision as the source names it.
+        metric: One of METRICS' values, or as published where that has none.
+        value: s, tokens/s or B.
+        model: As the source names it.
+        dims: Dimensions of the model under the source's names.
+        plan, workload: None where they are not stated.
+        refusal: Why the row is no static batch that an estimate could answer; empty where it is.
+    """
+
+    family: str
+    engine: str
+    category: str
+    device: str
+    dtype: str
+    metric: str
+    value: float
+    model: str
+    dims: tuple[tuple[str, int], ...]
+    plan: Plan | None
+    workload: Workload | None
+    refusal: str
+
+
+def read_runs(file: Path) -> list[Run]:
+    """The fully specified measurements of FAMILIES."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        rows = [row for row in map(json.loads, lines) if row["source_family"] in FAMILIES and row["fully_specified"]]
+    short = _stopped_early(rows)
+    return [_run(row, stopped=row["config_id"] in short) for row in rows]
+
+
+def _stopped_early(rows: Iterable[Mapping]) -> set[str]:
+    """Runs whose latency is not `ttft + (osl - 1) tpot`: they did not generate the output length that they state."""
+    found: dict[str, dict[str, float]] = {}
+    for row in rows:
+        found.setdefault(row["config_id"], {"osl": row["osl"]})[row["metric"]] = row["value"]
+    out: set[str] = set()
+    for name, run in found.items():
+        if {"ttft", "tpot", "e2e_latency"} <= run.keys():
+            implied = run["ttft"] + (run["osl"] - 1) * run["tpot"]
+            if abs(implied / run["e2e_latency"] - 1.0) > TOLERANCE:
+                out.add(name)
+    return out
+
+
+def _run(row: Mapping, *, stopped: bool) -> Run:
+    parallelism, unit = row["parallelism"], row["unit"]
+    static = row["batch"] is not None and row["isl"] is not None and row["osl"] is not None
+    formats = FORMATS.get(row["precision"])
+    plan = None if formats is None else replace(formats, tp=parallelism.get("tp") or 1, pp=parallelism.get("pp") or 1)
+    dims = row["model_params"]
+    return Run(
+        family=row["source_family"],
+        engine=row["engine"],
+        category=row["category"],
+        device=row["hardware"],
+        dtype=row["precision"],
+        metric=METRICS.get(row["metric"], row["metric"]),
+        value=row["value"] * (TIMES.get(unit, 1.0) if unit in TIMES else 1e9 if unit.startswith("GB") else 1.0),
+        model=row["model"],
+        dims=tuple(sorted((key, value) for key, value in dims.items() if isinstance(value, int))),
+        plan=plan,
+        workload=Workload(batch=row["batch"], isl=row["isl"], osl=row["osl"]) if static else None,
+        refusal=_refusal(row, static=static, stopped=stopped),
+    )
+
+
+def _refusal(row: Mapping, *, static: bool, stopped: bool) -> str:
+    if row["metric"] not in METRICS:
+        return "power" if "power" in row["metric"] else "not a metric of a static batch"
+    if not static:
+        return "queued requests at maximum load, no static batch"
+    if stopped and row["metric"] != "ttft":
+        return "the run stopped before its stated output length"
+    if row["hardware"] not in PROFILES:
+        return "power cap" if "power-capped" in row["hardware"] else "no profile"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def architecture_of(model: str, dims: tuple[tuple[str, int], ...]) -> Architecture:
+    """The measured model with its stated dimensions, stored in fp16 where nothing narrower is said.
+
+    Raises:
+        Unanswerable: It is neither in the library nor a GPT, or the stated dimensions differ from the library's.
+    """
+    stated = dict(dims)
+    if model in MODELS:
+        architecture = load_model(MODELS[model])
+        differing = list(_differences(architecture, stated))
+        if differing:
+            raise Unanswerable("; ".join(differing))
+        architecture = replace(architecture, vocab=_any(stated, "vocab", "vocab_size"))
+    elif "size_per_head" in stated:
+        architecture = _gpt(model, stated)
+    else:
+        raise Unanswerable("model not mapped")
+    return replace(architecture, dtype="fp16", quantization=None)
+
+
+def _gpt(name: str, stated: Mapping[str, int]) -> Architecture:
+    """A GPT with layer norms, biases, learned positions, GELU and one table for input and output."""
+    if stated["heads"] * stated["size_per_head"] != stated["d_model"]:
+        raise Unanswerable("heads times head size is not the width")
+    config = {
+        "model_type": "gpt2",
+        "n_embd": stated["d_model"],
+        "n_layer": stated["layers"],
+        "n_head": stated["heads"],
+        "n_inner": stated["ffn"],
+        "vocab_size": stated["vocab"],
+        "n_positions": 2048,
+        "activation_function": "gelu_new",
+        "tie_word_embeddings": True,
+        "torch_dtype": "float16",
+    }
+    return architecture_from_config(config, name=name, citation="dimensions as stated with the measurement")
+
+
+def _any(stated: Mapping[str, int], *names: str) -> int:
+    return next(stated[name] for name in names if name in stated)
+
+
+def _differences(architecture: Architecture, stated: Mapping[str, int]) -> Iterator[str]:
+    """Stated dimensions that the library's model does not have; the vocabulary is taken from the row."""
+    layer = architecture.segments[0].layers[0]
+    attention, ffn = layer.attention, layer.ffn
+    assert isinstance(attention, SelfAttention)
+    assert ffn is not None
+    here = {
+        "layers": architecture.num_layers,
+        "num_hidden_layers": architecture.num_layers,
+        "d_model": architecture.hidden,
+        "hidden_size": architecture.hidden,
+        "heads": attention.heads,
+        "num_attention_heads": attention.heads,
+        "kv_heads": attention.kv_heads,
+        "num_key_value_heads": attention.kv_heads,
+        "ffn": ffn.width,
+        "intermediate_size": ffn.width,
+        "experts": ffn.experts if isinstance(ffn, MoE) else None,
+        "topk": ffn.top_k if isinstance(ffn, MoE) else None,
+    }
+    for name, value in stated.items():
+        if name in here and here[name] != value:
+            yield f"{name} is {value}, the library has {here[name]}"
