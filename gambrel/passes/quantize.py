@@ -53,10 +53,8 @@ class QuantizePass(ModulePass):
                 self._weight(inner)
             elif isinstance(inner, CacheOp) and self.kv is not None:
                 set_type(inner.res, inner.type.with_format(self.kv))
-        for phase in op.walk():
-            if isinstance(phase, PhaseOp):
-                self._cast_block(phase.body.block)
-                retype_block(phase.body.block)
+        self._cast_block(op.body.block)
+        retype_block(op.body.block)
 
     def _weight(self, weight: WeightOp) -> None:
         role = weight.role.data
@@ -69,7 +67,7 @@ class QuantizePass(ModulePass):
             return
         casts: dict[SSAValue, SSAValue] = {}
         for op in list(block.ops):
-            if isinstance(op, RepeatOp):
+            if isinstance(op, PhaseOp | RepeatOp):
                 self._cast_block(op.body.block)
             elif isinstance(op, EinsumOp | GroupedEinsumOp) and _narrow(op.operands[1]):
                 value = op.operands[0]

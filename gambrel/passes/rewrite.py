@@ -4,7 +4,7 @@ from xdsl.ir import Attribute, Block, Operation, SSAValue
 from xdsl.rewriter import InsertPoint, Rewriter
 
 from gambrel.ir.op import PlacedOp
-from gambrel.ir.structure import GroupOp, RepeatOp, StageOp, YieldOp
+from gambrel.ir.structure import GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
 
 
 def set_type(value: SSAValue, kind: Attribute) -> SSAValue:
@@ -22,11 +22,11 @@ def retype_block(block: Block) -> None:
     for op in list(block.ops):
         if isinstance(op, PlacedOp):
             op.retype()
-        elif isinstance(op, RepeatOp | StageOp | GroupOp):
+        elif isinstance(op, PhaseOp | RepeatOp | StageOp | GroupOp):
             _retype_region(op)
 
 
-def _retype_region(op: RepeatOp | StageOp | GroupOp) -> None:
+def _retype_region(op: PhaseOp | RepeatOp | StageOp | GroupOp) -> None:
     block = op.body.block
     if isinstance(op, RepeatOp):
         for arg, init in zip(list(block.args), op.init, strict=True):

@@ -62,10 +62,8 @@ class ShardPass(ModulePass):
         sharding = _Sharding(strategy, axes)
         for inner in list(op.walk()):
             sharding.place_declaration(inner)
-        for phase in list(op.ops):
-            if isinstance(phase, PhaseOp):
-                sharding.visit(phase.body.block)
         block = op.body.block
+        sharding.visit(block)
         mesh = MeshOp(strategy.name, axes)
         first = block.first_op
         if first is None:
@@ -132,6 +130,8 @@ class _Sharding:
                 self._place(op, made)
             elif isinstance(op, RepeatOp):
                 self._place_repeat(op, made)
+            elif isinstance(op, PhaseOp):
+                self.visit(op.body.block)
 
     def _place(self, op: PlacedOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
         if isinstance(op, DispatchOp | CombineOp):
