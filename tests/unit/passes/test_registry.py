@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 from xdsl.context import Context
-from xdsl.dialects.builtin import ModuleOp
+from xdsl.dialects.builtin import ModuleOp, StringAttr
 from xdsl.passes import ModulePass
 from xdsl.utils.exceptions import VerifyException
 
@@ -97,7 +97,7 @@ class Breaks(ModulePass):
     def apply(self, ctx: Context, op: ModuleOp) -> None:
         for inner in op.walk():
             if isinstance(inner, NormOp):
-                inner.properties["kind"] = inner.properties["kind"].__class__("nrm")
+                inner.properties["kind"] = StringAttr("nrm")
 
 
 @dataclass(frozen=True)
