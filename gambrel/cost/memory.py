@@ -7,10 +7,9 @@ from typing import Literal
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
-from gambrel.cost.rows import Place
 from gambrel.ir.dist import ConversionOp, MeshOp, SliceOp
 from gambrel.ir.expr import ZERO, Expr, as_expr, ceildiv, minimum, total
-from gambrel.ir.kv import AppendOp, CacheOp
+from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.model import WeightOp
 from gambrel.ir.op import PlacedOp
 from gambrel.ir.pointwise import RopeOp
@@ -20,10 +19,14 @@ from gambrel.ir.types import Dim, TensorType, tensor
 
 Kind = Literal["weights", "kv_cache"]
 
+Holder = Literal["first", "layers", "last", "ends"]
+"""Which pipeline stages hold it: the first, those with its layer, the last, or both ends (a table that is also the
+output head)."""
+
 CONTEXT = "t"
 """Symbol of the longest context that a cache must hold: prompt and output tokens of one sequence."""
 
-_DECLARATIONS = (WeightOp, CacheOp, YieldOp, MeshOp)
+_DECLARATIONS = (WeightOp, CacheOp, StateOp, YieldOp, MeshOp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +45,7 @@ class Resident:
     kind: Kind
     name: str
     segment: str
-    place: Place
+    place: Holder
     size: Expr
     elements: Expr
 
@@ -69,7 +72,7 @@ def memory_table(module: ModuleOp) -> MemoryTable:
     buffers: list[Expr] = []
     for phase in module.ops:
         if isinstance(phase, PhaseOp):
-            for item in _residents(phase.body.block, "", "first"):
+            for item in _residents(phase.body.block, ""):
                 residents.setdefault((item.kind, item.segment, item.name), item)
             live.extend(_live(phase.body.block, ZERO))
             buffers.extend(_buffers(phase))
@@ -78,27 +81,43 @@ def memory_table(module: ModuleOp) -> MemoryTable:
     )
 
 
-def _residents(block: Block, segment: str, place: Place) -> Iterator[Resident]:
+def _residents(block: Block, segment: str) -> Iterator[Resident]:
     for op in block.ops:
         if isinstance(op, WeightOp):
-            yield _resident("weights", op.label.data, segment, _weight_place(op, place), op.type)
+            yield _resident("weights", op.label.data, segment, "layers" if segment else _holder(op), op.type)
         elif isinstance(op, CacheOp):
-            yield _resident("kv_cache", op.label.data, segment, place, _full(op))
+            yield _resident("kv_cache", op.label.data, segment, "layers" if segment else "first", _full(op))
+        elif isinstance(op, StateOp):
+            yield _resident("kv_cache", op.label.data, segment, "layers" if segment else "first", op.type)
         elif isinstance(op, RepeatOp):
-            label = op.label.data if op.label is not None else ""
-            yield from _residents(op.body.block, label, "layers")
+            yield from _residents(op.body.block, op.label.data if op.label is not None else "layers")
         elif isinstance(op, StageOp):
-            yield from _residents(op.body.block, segment, "layers")
+            yield from _residents(op.body.block, segment)
 
 
-def _weight_place(op: WeightOp, place: Place) -> Place:
-    """The output head lies on the last stage; a table that is also the head is counted where it is embedded."""
-    if place == "layers":
-        return place
-    return "first" if op.role.data == "embedding" or op.label.data in ("embed_in", "embed_norm.weight") else "last"
+def _holder(op: WeightOp) -> Holder:
+    """A weight outside the layers lies where it is used: before them, after them, or both."""
+    block = op.parent_block()
+    order = {other: number for number, other in enumerate(block.ops)} if block is not None else {}
+    layers = [number for other, number in order.items() if isinstance(other, RepeatOp | StageOp)]
+    users = [order.get(_top(use.operation, block), 0) for use in op.res.uses]
+    if not layers or not users:
+        return "first"
+    before, after = min(users) < layers[0], max(users) > layers[-1]
+    return "ends" if before and after else "last" if after else "first"
 
 
-def _resident(kind: Kind, name: str, segment: str, place: Place, of: TensorType) -> Resident:
+def _top(op: Operation, block: Block | None) -> Operation:
+    """The op of a block that an op is or lies in."""
+    while op.parent_block() is not block:
+        parent = op.parent_op()
+        if parent is None:
+            return op
+        op = parent
+    return op
+
+
+def _resident(kind: Kind, name: str, segment: str, place: Holder, of: TensorType) -> Resident:
     return Resident(
         kind=kind, name=name, segment=segment, place=place, size=of.local_bytes, elements=of.global_elements
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gambrel.cost.kernel import BOUNDS
-from gambrel.cost.memory import CONTEXT
+from gambrel.cost.memory import CONTEXT, Holder
 from gambrel.cost.program import CacheSpan, Rates, RowPrice
 from gambrel.cost.roofline import matrix_rate
 from gambrel.cost.rows import SegmentSpec
@@ -272,10 +272,8 @@ def memory_by_kind(variant: Variant, points: Points) -> dict[str, Array]:
         for item in variant.memory.residents:
             if item.place == "layers":
                 copies = layers[item.segment] / each[item.segment]
-            elif item.place == "first":
-                copies = np.asarray(float(stage == 0))
             else:
-                copies = np.where(stage == points.pp - 1.0, 1.0, 0.0)
+                copies = _copies(item.place, stage, points.pp)
             held[item.kind] = held[item.kind] + whole[item.size] * copies
         fuller = (held["weights"] + held["kv_cache"] > total) & (stage < points.pp)
         weights = np.where(fuller, held["weights"], weights)
@@ -288,6 +286,13 @@ def memory_by_kind(variant: Variant, points: Points) -> dict[str, Array]:
         "communication": _largest(micro[size] for size in variant.memory.buffers),
         "runtime": np.asarray(RUNTIME_BYTES),
     }
+
+
+def _copies(place: Holder, stage: int, pp: Array) -> Array:
+    """Copies of something outside the layers on one stage."""
+    first, last = np.asarray(stage == 0), stage == pp - 1.0
+    held = first | last if place == "ends" else last if place == "last" else first
+    return np.where(held, 1.0, 0.0)
 
 
 def _largest(values: Iterable[Array]) -> Array:

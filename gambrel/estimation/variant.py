@@ -1,10 +1,9 @@
 """A compiled variant: the model under one strategy and one choice of number formats, ready to be evaluated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xdsl.context import Context
 from xdsl.dialects.builtin import ModuleOp
 from xdsl.passes import ModulePass
 
@@ -14,12 +13,12 @@ from gambrel.cost.program import CostProgram
 from gambrel.cost.vectorise import Vectorised
 from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.lower import Lowering, lower
-from gambrel.ir.text import new_context
 from gambrel.ir.types import Axes
 from gambrel.ir.verify import verify_module
 from gambrel.passes.fuse import FusePass
 from gambrel.passes.insert_collectives import InsertCollectivesPass
 from gambrel.passes.quantize import QuantizePass
+from gambrel.passes.registry import pipeline_text, run_pipeline
 from gambrel.passes.shard import ShardPass
 from gambrel.passes.stages import StagesPass
 
@@ -91,17 +90,8 @@ def build_module(architecture: Architecture, structure: Structure, after: After 
         after: Called with each pass and the module right after it ran.
     """
     module = lower(architecture, Lowering(format=structure.format))
-    run(module, structure.pipeline(), after)
+    run_pipeline(module, structure.pipeline(), verify=False, after=after)
     return module
-
-
-def run(module: ModuleOp, passes: Sequence[ModulePass], after: After | None = None) -> None:
-    """Run passes in order."""
-    context: Context = new_context()
-    for item in passes:
-        item.apply(context, module)
-        if after is not None:
-            after(item, module)
 
 
 @lru_cache(maxsize=256)
@@ -115,7 +105,7 @@ def compile_variant(architecture: Architecture, structure: Structure, *, allow_u
     """
     passes = structure.pipeline()
     module = lower(architecture, Lowering(format=structure.format))
-    run(module, passes)
+    run_pipeline(module, passes, verify=False)
     verify_module(module)
     table = extract(module, allow_unpriced=allow_unpriced)
     memory = memory_table(module)
@@ -127,5 +117,5 @@ def compile_variant(architecture: Architecture, structure: Structure, *, allow_u
         program=CostProgram(table),
         memory=memory,
         sizes=Vectorised(expressions),
-        pipeline=",".join(str(item.pipeline_pass_spec()) for item in passes),
+        pipeline=pipeline_text(passes),
     )

@@ -50,7 +50,8 @@ class Expr:
     def __new__(cls, terms: Mapping[Monomial, Rational]) -> Self:
         """Intern the sum of `coefficient * monomial`; zero terms are dropped."""
         kept = [(mono, coefficient) for mono, coefficient in terms.items() if coefficient]
-        kept.sort(key=lambda term: [(str(atom), power) for atom, power in term[0]])
+        if len(kept) > 1:
+            kept.sort(key=lambda term: [(str(atom), power) for atom, power in term[0]])
         key = tuple(kept)
         found = cls._pool.get(key)
         if found is None:

@@ -6,6 +6,7 @@ Shardy (axes per dim) and PyTorch's DTensor (partial).
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from xdsl.ir import Attribute, Data, SSAValue, TypeAttribute
@@ -35,10 +36,15 @@ class Dim(NamedTuple):
     @property
     def local(self) -> Expr:
         """Elements on one device; a split that does not divide is rounded up, as padded shards run."""
-        return ceildiv(self.size, product(self.axes)) if self.axes else self.size
+        return _local(self.size, self.axes) if self.axes else self.size
 
     def __str__(self) -> str:
         return f"{self.size}{_braces(self.axes)}"
+
+
+@lru_cache(maxsize=4096)
+def _local(size: Expr, axes: Axes) -> Expr:
+    return ceildiv(size, product(axes))
 
 
 DimLike = Dim | ExprLike
@@ -110,8 +116,7 @@ class TensorType(Data[Tensor], TypeAttribute):
     @property
     def local_bytes(self) -> Expr:
         """Bytes on one device, block scales counted."""
-        width = FORMATS[self.data.format].bytes_per_element
-        return self.local_elements * width.numerator / width.denominator
+        return _local_bytes(self.data)
 
     def complete(self) -> "TensorType":
         """The same placement with nothing left to reduce."""
@@ -159,6 +164,12 @@ class TensorType(Data[Tensor], TypeAttribute):
         dims = ", ".join(map(str, self.data.dims))
         partial = f" partial{_braces(self.data.partial)}" if self.data.partial else ""
         return f"!model.t<{self.data.format}, [{dims}]{partial}>"
+
+
+@lru_cache(maxsize=4096)
+def _local_bytes(data: Tensor) -> Expr:
+    width = FORMATS[data.format].bytes_per_element
+    return product(dim.local for dim in data.dims) * width.numerator / width.denominator
 
 
 def tensor(value: SSAValue | Attribute) -> TensorType:
