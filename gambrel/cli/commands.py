@@ -26,6 +26,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = (
+    Command(
+        "estimate", "gambrel.cli.estimate:estimate", "Estimate time, memory, energy and money, and what bounds them."
+    ),
     Command("models list", "gambrel.cli.models:list_", "List the models of the shipped library."),
     Command("models show", "gambrel.cli.models:show", "Show a model's layers and parameters, and what was assumed."),
     Command("hw list", "gambrel.cli.hw:list_", "List the shipped hardware profiles."),

@@ -3,7 +3,10 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Format = Literal["table", "json"]
 """What `--format` takes."""
@@ -20,7 +23,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
     Without columns there is no head, and the rows say themselves what they are.
     """
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -38,9 +40,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title:
         )
     for row in rows:
         table.add_row(*map(Text, row))  # Text: brackets in a cell are no markup
-    console = Console()
+    print_report([table])
+
+
+def print_report(parts: "Iterable[RenderableType]") -> None:
+    """Print the parts of a report below each other, as wide as the terminal at most."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
     with console.capture() as captured:
-        console.print(table)
+        for part in parts:
+            console.print(part)
     # Without the blanks that fill the last column, so that output in a file or a test is clean.
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 

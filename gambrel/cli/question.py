@@ -1,0 +1,165 @@
+"""The options that ask a question (which machine, batch and plan), shared by the commands that answer one."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from gambrel.cli.ranges import MOST_POINTS, parse_count, parse_counts, parse_names
+from gambrel.errors import PlanError, Problem
+from gambrel.estimation.points import LENGTHS, Plan, Workload
+from gambrel.ir.formats import NUMERIC_FORMATS
+from gambrel.passes.strategies import STRATEGIES
+
+Counts = Annotated[str | None, Parameter(allow_leading_hyphen=True, show_default=False)]
+"""A list or range of whole numbers, read by `ranges`: a negative number is then its error, not an unknown option."""
+
+Names = Annotated[str | None, Parameter(show_default=False)]
+
+Repeated = Annotated[tuple[str, ...], Parameter(negative="", show_default=False)]
+
+Cell = int | str | None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadOptions:
+    """The batch.
+
+    Attributes:
+        batch: Sequences that are served together, over all replicas [default: 1].
+        isl: Prompt tokens of each sequence [default: 1024].
+        osl: Output tokens of each sequence [default: 128].
+        prefix: Tokens of each sequence that are cached already [default: 0].
+    """
+
+    batch: Counts = None
+    isl: Counts = None
+    osl: Counts = None
+    prefix: Counts = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """How the model is split and stored.
+
+    Attributes:
+        tp: Tensor-parallel degree [default: 1].
+        pp: Pipeline stages [default: 1].
+        dp: Data-parallel replicas [default: what is left of the devices].
+        cp: Context-parallel degree [default: 1].
+        ep: Devices that share one copy of the experts [default: as the strategy spreads them].
+        microbatches: Parts of the batch that follow each other through the stages [default: as many as stages].
+        strategy: megatron, sequence-parallel, moe-ep or attention-dp-moe-ep [default: from the degrees].
+        weights: Number format of the weights, such as fp8 [default: as published].
+        experts: Number format of the experts' weights.
+        activations: Number format of the activations that enter products.
+        kv: Number format of the cache.
+    """
+
+    tp: Counts = None
+    pp: Counts = None
+    dp: Counts = None
+    cp: Counts = None
+    ep: Counts = None
+    microbatches: Counts = None
+    strategy: Names = None
+    weights: Names = None
+    experts: Names = None
+    activations: Names = None
+    kv: Names = None
+
+
+_KNOWN_NAMES: Mapping[str, Sequence[str]] = {
+    "strategy": tuple(STRATEGIES),
+    **dict.fromkeys(("weights", "experts", "activations", "kv"), NUMERIC_FORMATS),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What was asked, read.
+
+    Attributes:
+        columns: The values of each workload and plan option that was given.
+        devices: How many; None: what the degrees take.
+    """
+
+    columns: Mapping[str, Sequence[Cell]]
+    devices: int | None
+
+    @property
+    def points(self) -> int:
+        """Combinations of the values."""
+        return math.prod(map(len, self.columns.values()))
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Columns with several values."""
+        return tuple(name for name, values in self.columns.items() if len(values) > 1)
+
+    def one(self) -> tuple[Workload, Plan]:
+        """The only combination."""
+        cells = {name: values[0] for name, values in self.columns.items()}
+        lengths = {name: value for name, value in cells.items() if name in LENGTHS}
+        plan = {name: value for name, value in cells.items() if name not in LENGTHS}
+        return Workload(**lengths), Plan(**plan)  # pyright: ignore[reportArgumentType]  (by column, as parsed)
+
+
+def read_question(workload: WorkloadOptions, plan: PlanOptions, devices: str | None) -> Question:
+    """Read the options of a question.
+
+    Raises:
+        PlanError: With all options that cannot be read, or the number of combinations where it is too large.
+    """
+    problems: list[Problem] = []
+    columns: dict[str, Sequence[Cell]] = {}
+    count: int | None = None
+    options = [(f"--{f.name}", f.name, getattr(workload, f.name)) for f in fields(workload)]
+    options += [(f"--plan.{f.name}", f.name, getattr(plan, f.name)) for f in fields(plan)]
+    for option, name, text in options:
+        try:
+            if text is not None:
+                columns[name] = _values(option, name, text)
+        except PlanError as error:
+            problems += error.problems
+    try:
+        count = None if devices is None else parse_count("--devices", devices)
+    except PlanError as error:
+        problems += error.problems
+    if problems:
+        raise PlanError(*problems)
+    question = Question(columns=columns, devices=count)
+    if question.points > MOST_POINTS:
+        sizes = " x ".join(f"{len(columns[name]):,} {name}" for name in question.varied)
+        what = f"{sizes} are {question.points:,} combinations"
+        raise PlanError(Problem(where="table", what=what, fix=f"Ask for at most {MOST_POINTS:,} at once"))
+    return question
+
+
+def read_one(workload: WorkloadOptions, plan: PlanOptions, devices: str | None, command: str) -> Question:
+    """Read the options of a command that answers one question at a time.
+
+    Raises:
+        PlanError: As `read_question`, or an option has several values.
+    """
+    question = read_question(workload, plan, devices)
+    problems = [
+        Problem(
+            where=f"--{name}" if name in LENGTHS else f"--plan.{name}",
+            what=f"has {len(question.columns[name])} values, and {command} answers one question at a time",
+            fix="Give one value, or ask `gambrel estimate` for a table",
+        )
+        for name in question.varied
+    ]
+    if problems:
+        raise PlanError(*problems)
+    return question
+
+
+def _values(option: str, name: str, text: str) -> Sequence[Cell]:
+    if name in _KNOWN_NAMES:
+        return parse_names(option, text, _KNOWN_NAMES[name])
+    return parse_counts(option, text, least=0 if name == "prefix" else 1)
