@@ -1,25 +1,35 @@
 """Gambrel: an analytical performance-modelling compiler.
 
-`gambrel.load`, `gambrel.compile` and `gambrel.estimate` are loaded on first use, so that `import gambrel` stays light.
+The names below are loaded on first use, so that `import gambrel` stays light.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gambrel.estimation.api import compile, estimate, load
+    from gambrel.estimation.api import compile, estimate, load, machine
+    from gambrel.estimation.points import Plan, Workload
+    from gambrel.estimation.table import estimate_table
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "compile", "estimate", "load"]
+__all__ = ["Plan", "Workload", "__version__", "compile", "estimate", "estimate_table", "load", "machine"]
 
-_API = "gambrel.estimation.api"
+_HOMES = {
+    "Plan": "gambrel.estimation.points",
+    "Workload": "gambrel.estimation.points",
+    "compile": "gambrel.estimation.api",
+    "estimate": "gambrel.estimation.api",
+    "estimate_table": "gambrel.estimation.table",
+    "load": "gambrel.estimation.api",
+    "machine": "gambrel.estimation.api",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'gambrel' has no attribute {name!r}")
-    value = getattr(import_module(_API), name)
+    value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 
