@@ -99,11 +99,10 @@ class AttentionOp(PlacedOp):
     @property
     def keys(self) -> Expr:
         """Keys per sequence that one device reads, the window applied."""
-        local = tensor(self.k).dims[1].local
-        window = self.window_size
+        keys, window = tensor(self.k).dims[1], self.window_size
         if window is None:
-            return local
-        return minimum(local, tensor(self.q).dims[1].size + (window - 1))
+            return keys.local
+        return Dim(minimum(keys.size, tensor(self.q).dims[1].size + (window - 1)), keys.axes).local
 
     def pairs(self, convention: Convention) -> Expr:
         """Query-key pairs per sequence and head on one device.
@@ -121,7 +120,8 @@ class AttentionOp(PlacedOp):
         if self.causal is None:
             return new.local * keys.local
         if new.size is ONE:
-            return minimum(keys.local, window) if window is not None else keys.local
+            # what a window drops is dropped before the rest is split
+            return keys.local if window is None else Dim(minimum(keys.size, window), keys.axes).local
         every = _causal_pairs(keys.size, window) - _causal_pairs(keys.size - new.size, window)
         return every if new.axes == () else _split(every, new)
 
