@@ -1,5 +1,6 @@
 """From a placed, fused module to the cost table: one row for each kernel and transfer."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,13 +17,15 @@ from gambrel.errors import UnpricedOpError
 from gambrel.ir.attention import AttentionOp
 from gambrel.ir.dist import MeshOp
 from gambrel.ir.expr import ONE, Expr, as_expr, total
-from gambrel.ir.kv import CacheOp
+from gambrel.ir.kv import CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
+from gambrel.ir.scan import ScanOp
 from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import tensor
 
-_DECLARATIONS = (WeightOp, CacheOp, InputOp, YieldOp, MeshOp)
+_NUMBERED = re.compile(r"l\d+").fullmatch
+_DECLARATIONS = (WeightOp, CacheOp, StateOp, InputOp, YieldOp, MeshOp)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +101,7 @@ class _Walker:
         label = op.label.data if op.label is not None else f"layers{len(self.segments)}"
         count = op.count.data.constant
         repetitions = int(count) if count is not None else 1
-        attentions = sum(isinstance(inner, AttentionOp) for inner in op.walk())
-        self.segments[label] = SegmentSpec(label=label, repetitions=repetitions, layers_each=max(attentions, 1))
+        self.segments[label] = SegmentSpec(label=label, repetitions=repetitions, layers_each=_layers(op))
         inside = _Where(phase=where.phase, segment=label, place="layers")
         kernels = [inner for inner in op.body.block.ops if not isinstance(inner, _DECLARATIONS)]
         head = kernels[0] if kernels and _joins(kernels[0]) else None
@@ -205,6 +207,13 @@ def _send(op: StageOp, phase: PhaseName) -> Row:
     made = transfer("permute", size, ("pp",))
     where = _Where(phase=phase, place="between", count=as_expr("pp") - 1)
     return _row(made, "stage.send", op.name, where)
+
+
+def _layers(op: RepeatOp) -> int:
+    """Layers that one repetition holds: as many as number their weights (`l0.`, `l1.`), else as mix tokens."""
+    labels = [inner.label.data for inner in op.walk() if isinstance(inner, WeightOp)]
+    numbered = {prefix for prefix, dot, _ in (label.partition(".") for label in labels) if dot and _NUMBERED(prefix)}
+    return len(numbered) or max(sum(isinstance(inner, AttentionOp | ScanOp) for inner in op.walk()), 1)
 
 
 def _joins(op: Operation) -> bool:

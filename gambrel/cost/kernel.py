@@ -107,6 +107,34 @@ class Attention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """A linear recurrence over a sequence: chunks of tokens by matrix products, or one step for one new token.
+
+    Attributes:
+        variant: Which recurrence, `gdn` or `mamba2`; `step` for one new token, where both are a sweep over the states.
+        tokens: New tokens per sequence.
+        chunk: Tokens that are computed at once.
+        blocks: Pieces of work that may run side by side.
+        flops: FLOPs of all tokens, without the padding of the last chunk.
+        bytes_read: Queries, keys, values, controls and states, once.
+        bytes_written: Outputs and states, once.
+        staged_bytes: Bytes beyond these that pass through memory where each part of the chunked form is a kernel of
+            its own.
+        rate: Number format whose matrix rate applies.
+    """
+
+    variant: Literal["gdn", "mamba2", "step"]
+    tokens: Number
+    chunk: float
+    blocks: Number
+    flops: Number
+    bytes_read: Number
+    bytes_written: Number
+    staged_bytes: Number
+    rate: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBound:
     """Everything whose time is its traffic: `rows` independent rows, `cols` elements each.
 
@@ -141,4 +169,4 @@ class Transfer:
     stride: Number
 
 
-Kernel = Gemm | GroupedGemm | Attention | MemoryBound | Transfer
+Kernel = Gemm | GroupedGemm | Attention | Scan | MemoryBound | Transfer

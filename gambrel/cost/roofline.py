@@ -19,6 +19,7 @@ from gambrel.cost.kernel import (
     KernelCost,
     MemoryBound,
     Number,
+    Scan,
     Transfer,
 )
 from gambrel.errors import PlanError, Problem, did_you_mean
@@ -44,8 +45,9 @@ class Level(NamedTuple):
 def kernel_flops(kernel: Kernel) -> Number:
     """FLOPs of one execution on one device; one FMA is 2.
 
-    `2 b m n k`, `2 rows n k`, `2 batch heads pairs (head_dim + v_head_dim)`, a memory-bound kernel's own count, 0 for a
-    transfer. Does not count exponentials, epilogues, padding, or the additions of a reduction in flight.
+    `2 b m n k`, `2 rows n k`, `2 batch heads pairs (head_dim + v_head_dim)`, the own count of a recurrence and of a
+    memory-bound kernel, 0 for a transfer. Does not count exponentials, epilogues, padding, or the additions of a
+    reduction in flight.
     """
     match kernel:
         case Gemm():
@@ -54,7 +56,7 @@ def kernel_flops(kernel: Kernel) -> Number:
             return 2.0 * kernel.rows * kernel.n * kernel.k
         case Attention():
             return 2.0 * kernel.batch * kernel.heads * kernel.pairs * (kernel.head_dim + kernel.v_head_dim)
-        case MemoryBound():
+        case Scan() | MemoryBound():
             return kernel.flops
         case Transfer():
             return 0.0
@@ -79,7 +81,7 @@ def kernel_bytes(kernel: Kernel) -> Number:
         case Attention():
             rows = kernel.batch * kernel.q_len * kernel.heads
             return kernel.kv_bytes_total + rows * (kernel.head_dim + kernel.v_head_dim) * kernel.q_bytes
-        case MemoryBound():
+        case Scan() | MemoryBound():
             return kernel.bytes_read + kernel.bytes_written
         case Transfer():
             return _sent(kernel, kernel.group, 1.0)
@@ -195,6 +197,8 @@ def is_empty(kernel: Kernel) -> NDArray[np.bool_]:
             work = kernel.rows * kernel.n * kernel.k
         case Attention():
             work = kernel.batch * kernel.q_len * kernel.heads * kernel.pairs
+        case Scan():
+            work = kernel.flops
         case MemoryBound():
             work = kernel.rows * kernel.cols * kernel_bytes(kernel)
         case Transfer():

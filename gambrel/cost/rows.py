@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Transfer
+from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
 from gambrel.ir.expr import ONE, ZERO, Expr
 from gambrel.ir.structure import PhaseName
 
-Family = Literal["gemm", "experts", "attention", "pointwise", "movement", "collective"]
+Family = Literal["gemm", "experts", "attention", "recurrence", "pointwise", "movement", "collective"]
 """What a row's time is booked under."""
 
 Place = Literal["first", "layers", "last", "between"]
@@ -27,7 +27,7 @@ class KernelSpec:
         constants: The other fields by name.
     """
 
-    kind: type[Gemm] | type[GroupedGemm] | type[Attention] | type[MemoryBound] | type[Transfer]
+    kind: type[Gemm] | type[GroupedGemm] | type[Attention] | type[Scan] | type[MemoryBound] | type[Transfer]
     sizes: Mapping[str, Expr]
     constants: Mapping[str, Constant] = field(default_factory=dict[str, Constant])
 

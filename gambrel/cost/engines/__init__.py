@@ -9,9 +9,10 @@ from gambrel.cost.engines.gpu_attention_prefill import attention_prefill
 from gambrel.cost.engines.gpu_gemm import gemm
 from gambrel.cost.engines.gpu_grouped_gemm import grouped_gemm
 from gambrel.cost.engines.gpu_memory_bound import memory_bound
+from gambrel.cost.engines.gpu_scan import scan
 from gambrel.cost.engines.parameters import Grade, parameter_grade
 from gambrel.cost.engines.parts import COLD, Parts, Residency, to_cost
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, KernelCost, MemoryBound, Transfer
+from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, KernelCost, MemoryBound, Scan, Transfer
 from gambrel.hardware.device import Device
 
 __all__ = ["COLD", "Grade", "Residency", "parameter_grade", "price"]
@@ -36,7 +37,9 @@ def price(kernel: Kernel, device: Device, residency: Residency = COLD) -> Kernel
     return to_cost(kernel, device, parts)
 
 
-def _compute(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Device, residency: Residency) -> Parts:
+def _compute(
+    kernel: Gemm | GroupedGemm | Attention | Scan | MemoryBound, device: Device, residency: Residency
+) -> Parts:
     if device.engine == "roofline":
         return achievable(kernel, device)
     match kernel:
@@ -48,6 +51,8 @@ def _compute(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Devic
             return attention_decode(kernel, device)
         case Attention():
             return attention_prefill(kernel, device)
+        case Scan():
+            return scan(kernel, device)
         case MemoryBound():
             return memory_bound(kernel, device, residency)
         case _:

@@ -4,12 +4,12 @@ import numpy as np
 
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.parts import Parts
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound
+from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Scan
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
 
-def achievable(kernel: Gemm | GroupedGemm | Attention | MemoryBound, device: Device) -> Parts:
+def achievable(kernel: Gemm | GroupedGemm | Attention | Scan | MemoryBound, device: Device) -> Parts:
     """Prices a kernel at `launch + max(FLOPs/(e_c peak), bytes/(e_m bandwidth))`.
 
     The parameters are those of family `roofline`, variants by rate or by the memory-bound op; a profile without them

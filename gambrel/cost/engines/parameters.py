@@ -118,6 +118,33 @@ class Decode:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Family `scan`; variants `gdn`, `mamba2` and `step`.
+
+    Attributes:
+        launch: Seconds of start-up and drain, of all kernels of the call.
+        compute_efficiency: Achievable share of the matrix peak.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        chunk_time: Seconds to hand a state from one chunk to the next, where a kernel of its own does.
+        fused: Share of the staged bytes and hand-overs that a fused kernel saves: 1 where one kernel walks through
+            the chunks, 0 where each part of the chunked form is a kernel.
+
+    Source: fitted on the unfused `chunk_gated_delta_rule` kernels of aiconfigurator 0.12.0, which run everywhere, and
+    for `SCAN_STEP` on its decode kernels with states beyond the last-level cache; half of the shape sites each.
+    """
+
+    launch: Number = 18e-6
+    compute_efficiency: Number = 0.4
+    memory_efficiency: Number = 0.6
+    chunk_time: Number = 3.0e-6
+    fused: Number = 0.0
+
+
+SCAN_STEP = Scan(launch=4.0e-6, memory_efficiency=0.88)
+"""Defaults of the variant `step`, which is one sweep over the states."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBound:
     """Family `memory_bound`; variants by op (`memory_bound_softmax`).
 
@@ -182,13 +209,14 @@ DEFAULTS = {
     "grouped_gemm": GroupedGemm(),
     "attention_prefill": Prefill(),
     "attention_decode": Decode(),
+    "scan": Scan(),
     "memory_bound": MemoryBound(),
     "collective": Collective(),
     "roofline": Roofline(),
 }
 """The parameter families and their vendor-neutral values."""
 
-P = TypeVar("P", bound=Gemm | GroupedGemm | Prefill | Decode | MemoryBound | Collective | Roofline)
+P = TypeVar("P", bound=Gemm | GroupedGemm | Prefill | Decode | Scan | MemoryBound | Collective | Roofline)
 
 
 def resolve(default: P, device: Device, family: str, variant: str) -> P:

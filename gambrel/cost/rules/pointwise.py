@@ -1,4 +1,4 @@
-"""Elementwise ops, norms, rotary embedding, casts and cache writes, alone or grouped into one kernel."""
+"""Elementwise ops, norms, short convolutions, rotary embedding, casts and cache writes, alone or in one kernel."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -11,7 +11,8 @@ from gambrel.cost.rules.registry import Draft, rule
 from gambrel.ir.expr import ZERO, Expr, product, total
 from gambrel.ir.kv import AppendOp
 from gambrel.ir.op import PlacedOp
-from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import MAPS, CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.scan import Conv1dOp
 from gambrel.ir.types import TensorType, tensor
 
 FORMULA = (
@@ -21,6 +22,7 @@ FORMULA = (
 _NORM_FLOPS = {"rms": 4, "layer": 7}
 _ROPE_FLOPS = 3
 _CAST_FLOPS = 2
+_SILU_FLOPS = MAPS["silu"].flops
 _ORDER: tuple[Elementwise, ...] = ("norm", "append", "quantize", "elementwise", "copy")
 
 
@@ -33,8 +35,8 @@ class Traffic(NamedTuple):
     writes: Mapping[SSAValue, Expr]
 
 
-@rule(MapOp, NormOp, RopeOp, CastOp, ConcatOp, AppendOp)
-def pointwise(op: MapOp | NormOp | RopeOp | CastOp | ConcatOp | AppendOp) -> Draft:
+@rule(MapOp, NormOp, RopeOp, CastOp, ConcatOp, AppendOp, Conv1dOp)
+def pointwise(op: MapOp | NormOp | RopeOp | CastOp | ConcatOp | AppendOp | Conv1dOp) -> Draft:
     """A memory-bound kernel: reads its operands, writes its result (a cache write: the new tokens only)."""
     return pointwise_group([op], escaping=[op.results[0]])
 
@@ -58,10 +60,9 @@ def pointwise_group(ops: Sequence[Operation], escaping: Sequence[SSAValue]) -> D
         kinds.append(traffic.kind)
         flops = flops + traffic.flops
         reads.update({value: size for value, size in traffic.reads.items() if _source(value, ops) not in made})
-        kept = (
-            traffic.writes if isinstance(op, AppendOp) else {v: s for v, s in traffic.writes.items() if v in escaping}
-        )
-        writes.update(kept)
+        # What is kept for later steps (a cache, a state) is written even where no op of this step reads it.
+        kept = isinstance(op, AppendOp)
+        writes.update({v: s for v, s in traffic.writes.items() if kept or v in escaping or v not in op.results})
     kind = min(kinds, key=_ORDER.index)
     lead = next(op for op in ops if not isinstance(op, SliceOp) and traffic_of(op).kind == kind)
     return memory_draft(Traffic(kind, flops, reads, writes), _lead_type(lead), trailing=_trailing(lead))
@@ -92,13 +93,16 @@ def traffic_of(op: Operation) -> Traffic:
     if isinstance(op, RopeOp):
         moved = _rotated(op)
         return Traffic("elementwise", moved.local_elements * _ROPE_FLOPS, {op.x: moved.local_bytes}, _one(op, moved))
-    assert isinstance(op, MapOp | NormOp | CastOp | ConcatOp)
+    assert isinstance(op, MapOp | NormOp | CastOp | ConcatOp | Conv1dOp)
     reads = {operand: tensor(operand).local_bytes for operand in op.operands}
     elements = op.type.local_elements
     if isinstance(op, NormOp):
         return Traffic("norm", elements * _NORM_FLOPS[op.kind.data], reads, _one(op, op.type))
     if isinstance(op, CastOp):
         return Traffic("quantize", elements * _CAST_FLOPS, reads, _one(op, op.type))
+    if isinstance(op, Conv1dOp):
+        flops = op.flops + elements * (_SILU_FLOPS if op.activation is not None else 0)
+        return Traffic("elementwise", flops, reads, {**_one(op, op.type), op.state: tensor(op.state).local_bytes})
     if isinstance(op, ConcatOp):
         return Traffic("copy", ZERO, reads, _one(op, op.type))
     return Traffic("elementwise", elements * op.function.flops, reads, _one(op, op.type))
