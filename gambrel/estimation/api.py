@@ -14,7 +14,7 @@ from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.rates import rates_of, upcasts
 from gambrel.estimation.resolve import Resolved, resolve
 from gambrel.estimation.result import Estimate, Provenance
-from gambrel.estimation.variant import Variant, compile_variant
+from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.parameters import count_parameters
 from gambrel.hardware.device import Device
@@ -52,7 +52,7 @@ def machine(device: Machine, overrides: Iterable[str] = ()) -> Device:
 
 def compile(  # noqa: PLR0913  (an entry point named as the command; keywords are optional)
     model: Model,
-    on: Machine,
+    on: Machine | None = None,
     *,
     plan: Plan | None = None,
     workload: Workload | None = None,
@@ -62,11 +62,37 @@ def compile(  # noqa: PLR0913  (an entry point named as the command; keywords ar
 ) -> Variant:
     """The compiled variant that an estimate of this plan would use: its IR, cost table and memory table.
 
+    Without a machine, number formats are as one uses them that multiplies all of them.
+
     Raises:
         GambrelError: As `estimate`.
     """
-    question = _ask(model, on, plan, workload, devices, overrides)
-    return compile_variant(question.architecture, question.resolved.structure, allow_unpriced=allow_unpriced)
+    architecture, structure = structure_of(
+        model, on, plan=plan, workload=workload, devices=devices, overrides=overrides
+    )
+    return compile_variant(architecture, structure, allow_unpriced=allow_unpriced)
+
+
+def structure_of(  # noqa: PLR0913  (as `compile`)
+    model: Model,
+    on: Machine | None = None,
+    *,
+    plan: Plan | None = None,
+    workload: Workload | None = None,
+    devices: int | None = None,
+    overrides: Iterable[str] = (),
+) -> tuple[Architecture, Structure]:
+    """What `compile` compiles: the model, and the choices that decide its IR.
+
+    Raises:
+        GambrelError: As `estimate`, apart from ops without a price.
+    """
+    architecture = load(model)
+    device = None if on is None else machine(on, overrides)
+    work = workload or Workload()
+    resolved = resolve(architecture, device, work, plan or Plan(), devices)
+    check_plan(architecture, device, work, resolved.plan, devices)
+    return architecture, resolved.structure
 
 
 def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by keyword and optional)

@@ -9,9 +9,9 @@ from gambrel.hardware.device import Device
 
 
 def check_plan(
-    architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None = None
+    architecture: Architecture, device: Device | None, workload: Workload, plan: Plan, devices: int | None = None
 ) -> None:
-    """Refuse a resolved plan that no engine would run.
+    """Refuse a resolved plan that no engine would run; without a device, the topology is not looked at.
 
     Degrees that split widths unevenly (feed-forward width, vocabulary, experts, layers, batch) run with padded or
     uneven shards and are priced so; heads must divide.
@@ -29,7 +29,7 @@ def check_plan(
         raise PlanError(*problems)
 
 
-def _degree_problems(plan: Plan, device: Device, devices: int | None) -> Iterator[Problem]:
+def _degree_problems(plan: Plan, device: Device | None, devices: int | None) -> Iterator[Problem]:
     used = plan.tp * plan.pp * (plan.dp or 1) * plan.cp
     equation = f"tp {plan.tp} x pp {plan.pp} x dp {plan.dp} x cp {plan.cp} = {used}"
     if devices is not None and used != devices:
@@ -38,8 +38,8 @@ def _degree_problems(plan: Plan, device: Device, devices: int | None) -> Iterato
             what=f"{equation}, but {devices} devices are asked for",
             fix="Make the product of the degrees equal to the number of devices, or leave dp open",
         )
-    most = max((link.size for link in device.links), default=1)
-    if used > most:
+    most = used if device is None else max((link.size for link in device.links), default=1)
+    if device is not None and used > most:
         yield Problem(
             where="plan",
             what=f"{equation} devices, but the topology of {device.name} joins at most {most}",

@@ -48,13 +48,13 @@ class Resolved:
 
 
 def resolve(
-    architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None
+    architecture: Architecture, device: Device | None, workload: Workload, plan: Plan, devices: int | None
 ) -> Resolved:
     """Fill in what a plan leaves open.
 
     Args:
         architecture: The model.
-        device: The machine, which decides whether activations can be narrow.
+        device: The machine, which decides whether activations can be narrow; None: one that multiplies every format.
         workload: The batch, which bounds the number of microbatches.
         plan: What was asked.
         devices: Devices to use; None: as many as the plan's degrees take.
@@ -118,7 +118,9 @@ def _expert_axes(strategy: str, plan: Plan, dp: int, ep: int) -> tuple[str, ...]
     return ()
 
 
-def _structure(architecture: Architecture, device: Device, plan: Plan, strategy: str) -> tuple[Structure, list[str]]:
+def _structure(
+    architecture: Architecture, device: Device | None, plan: Plan, strategy: str
+) -> tuple[Structure, list[str]]:
     notes: list[str] = []
     base = architecture.dtype if architecture.dtype in PLAIN_FORMATS else "bf16"
     if architecture.dtype != base:
@@ -164,10 +166,10 @@ def _published(architecture: Architecture) -> tuple[str | None, str | None, list
     return (None, name, [note]) if experts_only else (name, None, [note])
 
 
-def _activations(device: Device, weights: str | None) -> tuple[str | None, list[str]]:
+def _activations(device: Device | None, weights: str | None) -> tuple[str | None, list[str]]:
     wanted = ACTIVATIONS.get(weights or "")
     if wanted is None:
         return None, []
-    if resolve_rate(device, FORMATS[wanted].rate) != FORMATS[wanted].rate:
+    if device is not None and resolve_rate(device, FORMATS[wanted].rate) != FORMATS[wanted].rate:
         return None, [f"{device.name} does not multiply {wanted}: {weights} weights are widened, activations stay wide"]
     return wanted, [f"activations in {wanted} where weights are {weights}"]
