@@ -59,6 +59,10 @@ METRICS = {
 }
 """Metrics that an estimate of one static batch has."""
 
+WHOLE_SYSTEM = {("trtllm_docs", "v0.5")}
+"""Sources and versions whose throughput per device is that of all devices: the header of the tables of TensorRT-LLM
+0.5.0 (`docs/source/performance.md`) reads "Throughput (out tok/s)", later ones "(out tok/s/GPU)"."""
+
 TOLERANCE = 0.05
 """Largest disagreement of a run's latency with `ttft + (osl - 1) tpot` before its output length is doubted."""
 
@@ -120,7 +124,7 @@ def _stopped_early(rows: Iterable[Mapping]) -> set[str]:
 
 
 def _run(row: Mapping, *, stopped: bool) -> Run:
-    parallelism, unit = row["parallelism"], row["unit"]
+    parallelism = row["parallelism"]
     static = row["batch"] is not None and row["isl"] is not None and row["osl"] is not None
     formats = FORMATS.get(row["precision"])
     plan = None if formats is None else replace(formats, tp=parallelism.get("tp") or 1, pp=parallelism.get("pp") or 1)
@@ -132,13 +136,21 @@ def _run(row: Mapping, *, stopped: bool) -> Run:
         device=row["hardware"],
         dtype=row["precision"],
         metric=METRICS.get(row["metric"], row["metric"]),
-        value=row["value"] * (TIMES.get(unit, 1.0) if unit in TIMES else 1e9 if unit.startswith("GB") else 1.0),
+        value=_value(row),
         model=row["model"],
         dims=tuple(sorted((key, value) for key, value in dims.items() if isinstance(value, int))),
         plan=plan,
         workload=Workload(batch=row["batch"], isl=row["isl"], osl=row["osl"]) if static else None,
         refusal=_refusal(row, static=static, stopped=stopped),
     )
+
+
+def _value(row: Mapping) -> float:
+    """The measured value in SI units."""
+    unit = row["unit"]
+    if unit.endswith("/GPU") and (row["source_family"], row["engine_version"]) in WHOLE_SYSTEM:
+        return row["value"] / row["n_devices"]
+    return row["value"] * (TIMES.get(unit) or (1e9 if unit.startswith("GB") else 1.0))
 
 
 def _refusal(row: Mapping, *, static: bool, stopped: bool) -> str:
