@@ -58,6 +58,10 @@ class UnpricedOpError(GambrelError):
     """An op has no cost rule: its author must add one, or the caller must accept a lower bound."""
 
 
+class UsageError(GambrelError):
+    """A command cannot run as it was called: a file cannot be read or written, or options do not go together."""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, count: int = 3) -> str:
     """The hint that ends an unknown-name error: the nearest known names, or all of them when few."""
     names: Sequence[str] = sorted(known)

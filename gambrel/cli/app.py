@@ -32,5 +32,5 @@ def _build() -> App:
     for command in COMMANDS:
         *group, name = command.name.split()
         parent = groups[group[0]] if group else app
-        parent.command(command.target, name=name, help=command.summary)
+        parent.command(command.target, name=name, help="\n\n".join(filter(None, (command.summary, command.details))))
     return app

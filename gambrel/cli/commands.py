@@ -6,6 +6,7 @@ DESCRIPTION = "Estimate how a model runs on hardware: how fast, how much memory,
 
 GROUPS = {
     "models": "List the shipped models; show how a config is understood.",
+    "ops": "List the operations of the IR.",
     "hw": "List, show and check hardware profiles.",
 }
 """Commands that have subcommands, and what each is about."""
@@ -18,19 +19,37 @@ class Command(NamedTuple):
         name: As typed, for example `hw list`; the first word of two is a key of GROUPS.
         target: `module:function`; the function returns an exit code, or None for 0.
         summary: One line for the overview.
+        details: What else the command's own help says.
     """
 
     name: str
     target: str
     summary: str
+    details: str = ""
 
 
 COMMANDS = (
     Command(
-        "estimate", "gambrel.cli.estimate:estimate", "Estimate time, memory, energy and money, and what bounds them."
+        "estimate",
+        "gambrel.cli.estimate:estimate",
+        "Estimate time, memory, energy and money, and what bounds them.",
+        "The options of the batch and of the plan also take lists (1,2,4) and ranges (1-256*2 doubles from 1 to 256, "
+        "1-9+2 goes by twos, 1-4 by ones); the answer is then a table of all combinations.",
+    ),
+    Command(
+        "explain",
+        "gambrel.cli.explain:explain",
+        "Say where the time goes: each kernel with its bound, FLOPs, bytes and formula.",
+    ),
+    Command(
+        "compile",
+        "gambrel.cli.compile:compile_",
+        "Print the IR that an estimate is made from, or its cost table.",
+        "Without --on, number formats are as a machine uses them that multiplies all of them.",
     ),
     Command("models list", "gambrel.cli.models:list_", "List the models of the shipped library."),
     Command("models show", "gambrel.cli.models:show", "Show a model's layers and parameters, and what was assumed."),
+    Command("ops list", "gambrel.cli.ops:list_", "List the operations of the IR, and which have a cost rule."),
     Command("hw list", "gambrel.cli.hw:list_", "List the shipped hardware profiles."),
     Command("hw show", "gambrel.cli.hw:show", "Show every number of a profile with its source."),
     Command("hw validate", "gambrel.cli.hw:validate", "Check profiles; reports all errors of a file at once."),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gambrel.errors import GambrelError, IRError, PlanError, Problem, did_you_mean
+from gambrel.errors import GambrelError, IRError, PlanError, Problem, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 
 EXIT_BAD_IR = 1
 EXIT_USAGE = 2
-
-
-class UsageError(GambrelError):
-    """The command cannot run as it was called: a file cannot be read or written, or options do not go together."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,7 +25,11 @@ from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp,
 from gambrel.ir.types import tensor
 
 _NUMBERED = re.compile(r"l\d+").fullmatch
-_DECLARATIONS = (WeightOp, CacheOp, StateOp, InputOp, YieldOp, MeshOp)
+DECLARATIONS = (WeightOp, CacheOp, StateOp, InputOp, YieldOp, MeshOp)
+"""Ops that launch nothing: they name what others use."""
+
+CONTAINERS = (PhaseOp, RepeatOp, StageOp, GroupOp)
+"""Ops that are priced by what is inside of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +89,7 @@ class _Walker:
 
     def block(self, block: Block, where: _Where) -> None:
         for op in block.ops:
-            if isinstance(op, _DECLARATIONS):
+            if isinstance(op, DECLARATIONS):
                 continue
             if isinstance(op, StageOp):
                 self.block(op.body.block, where)
@@ -103,7 +107,7 @@ class _Walker:
         repetitions = int(count) if count is not None else 1
         self.segments[label] = SegmentSpec(label=label, repetitions=repetitions, layers_each=_layers(op))
         inside = _Where(phase=where.phase, segment=label, place="layers")
-        kernels = [inner for inner in op.body.block.ops if not isinstance(inner, _DECLARATIONS)]
+        kernels = [inner for inner in op.body.block.ops if not isinstance(inner, DECLARATIONS)]
         head = kernels[0] if kernels and _joins(kernels[0]) else None
         for inner in kernels:
             if inner is head and len(kernels) > 1:

@@ -93,7 +93,7 @@ def _row(price: RowPrice, runs: float, busy: float) -> RowEstimate:
         name=f"{row.segment}: {row.name}" if row.segment else row.name,
         op=row.op,
         family=row.family,
-        kernel=_kernel_text(row),
+        kernel=kernel_text(row),
         count=runs,
         seconds=seconds,
         total_seconds=seconds * runs,
@@ -108,7 +108,8 @@ def _row(price: RowPrice, runs: float, busy: float) -> RowEstimate:
     )
 
 
-def _kernel_text(row: Row) -> str:
+def kernel_text(row: Row) -> str:
+    """What a row prices, `Gemm(m=b*s, n=10240, ...)`."""
     if row.kernel is None:
         return "unpriced"
     sizes = [f"{name}={size}" for name, size in row.kernel.sizes.items()]

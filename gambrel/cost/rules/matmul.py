@@ -11,7 +11,7 @@ from gambrel.ir.expr import Expr, hit, total
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.types import tensor
 
-GEMM_FORMULA = "GEMM m n k over tiles, waves and splits; COST_MODEL 'GEMM' (docs/explanation/cost-model.md)"
+GEMM_FORMULA = "GEMM m n k over tiles, waves and splits; docs/explanation/cost-model.md, 'GEMM'"
 GROUPED_FORMULA = "grouped GEMM over the experts that are hit, e (1 - (1 - k/e)^t); docs/explanation/cost-model.md"
 
 
