@@ -37,11 +37,10 @@ def list_(*, format: Format = "table") -> None:
             f"{count_parameters(model) / 1e9:.2f}e9",
             f"{count_active_parameters(model) / 1e9:.2f}e9",
             str(model.num_layers),
-            str(model.hidden),
         )
         for model in models
     ]
-    print_table(("name", "family", ">parameters", ">active", ">layers", ">hidden"), rows)
+    print_table(("name", "family", ">parameters", ">active", ">layers"), rows)
 
 
 def show(model: str, /, *, format: Format = "table") -> None:
