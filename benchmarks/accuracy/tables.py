@@ -92,7 +92,18 @@ def _gemm(frame: pd.DataFrame, dtype: str) -> tuple[tuple[Kernel, ...], pd.Serie
     m, n, k = _floats(frame, "m", "n", "k")
     batch = frame["b"].fillna(1).to_numpy(dtype=np.float64)
     separate = 2.0 if (form, library) in QUANTIZING else 0.0
-    kernel = Gemm(m=m, n=n, k=k, batch=batch, rate=rate, a_bytes=a, b_bytes=b, c_bytes=c, quantized_from_bytes=separate)
+    kernel = Gemm(
+        m=m,
+        n=n,
+        k=k,
+        batch=batch,
+        rate=rate,
+        a_bytes=a,
+        b_bytes=b,
+        c_bytes=c,
+        quantized_from_bytes=separate,
+        library=library,
+    )
     return (kernel,), _site(frame, "n", "k")
 
 
@@ -126,6 +137,7 @@ def _attention(frame: pd.DataFrame, dtype: str, *, decode: bool) -> tuple[tuple[
         decode=decode,
         rate="fp8" if compute == "fp8" else "bf16",
         prologue=library == "trtllm" and not decode,
+        library=library,
     )
     return (kernel,), _site(frame, "num_heads", "num_kv_heads", "head_dim")
 
@@ -166,7 +178,7 @@ def _stream(frame: pd.DataFrame, dtype: str, op: str) -> tuple[tuple[Kernel, ...
     return (kernel,), _site(frame, "cols")
 
 
-def _moe(frame: pd.DataFrame, dtype: str) -> tuple[tuple[Kernel, ...], pd.Series]:
+def _moe(frame: pd.DataFrame, dtype: str, library: str) -> tuple[tuple[Kernel, ...], pd.Series]:
     rate, a, b, c = FORMATS[dtype]
     tokens, hidden, inter, topk, experts, tp, ep = _floats(
         frame, "num_tokens", "hidden", "inter", "topk", "num_experts", "moe_tp", "moe_ep"
@@ -179,6 +191,7 @@ def _moe(frame: pd.DataFrame, dtype: str) -> tuple[tuple[Kernel, ...], pd.Series
             rows[i], hit[i] = busiest_device(int(experts[i]), int(ep[i]), alpha, int(pairs[i]))
     gates = np.where(frame["kernel_source"].astype(str).str.contains("nongated"), 1.0, 2.0)
     sizes = {"rows": rows, "experts": local, "hit_experts": hit, "rate": rate, "a_bytes": a, "b_bytes": b, "c_bytes": c}
+    sizes["library"] = library
     device_tokens = np.maximum(tokens / ep, 1.0)
     kernels = (
         _rows("route", device_tokens, experts, 4.0 * experts, 8.0 * topk),
@@ -198,9 +211,9 @@ def _rows(op: str, rows: Array, cols: Array, read: Array, written: Array) -> Mem
     )
 
 
-def _collective(frame: pd.DataFrame, op: str) -> tuple[tuple[Kernel, ...], pd.Series]:
+def _collective(frame: pd.DataFrame, op: str, library: str) -> tuple[tuple[Kernel, ...], pd.Series]:
     size, group = _floats(frame, "message_bytes", "num_gpus")
-    kernel = Transfer(op=op, message_bytes=size, group=group, stride=1.0)
+    kernel = Transfer(op=op, message_bytes=size, group=group, stride=1.0, library=library)
     return (kernel,), _site(frame, "message_bytes")
 
 
@@ -234,12 +247,12 @@ def _groups(name: str, frame: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.
     elif name == "moe":
         frame = frame.assign(backend=_library(frame))
         for (device, dtype, library), rows in frame.groupby(["device", "dtype", "backend"], observed=True):
-            yield "moe", device, f"{dtype} {library}", rows, lambda x, d=dtype: _moe(x, d), COLD
+            yield "moe", device, f"{dtype} {library}", rows, lambda x, d=dtype, b=library: _moe(x, d, b), COLD
     elif name == "collective":
         for (device, variant, op), rows in frame.groupby(["device", "variant", "collective"], observed=True):
             library = variant or rows["impl"].iloc[0]
             kind = "all_to_all" if op == "alltoall" else op
-            yield f"collective {kind}", device, library, rows, lambda x, o=kind: _collective(x, o), COLD
+            yield f"collective {kind}", device, library, rows, lambda x, o=kind, b=library: _collective(x, o, b), COLD
 
 
 TABLES = ("gemm", "attention_prefill", "attention_decode", "memory_bound", "moe", "collective")

@@ -36,6 +36,7 @@ class Gemm:
         a_bytes, b_bytes, c_bytes: Bytes per element, block scales counted.
         quantized_from_bytes: Bytes per element of A before a separate kernel of the same call quantises it; 0 where
             A arrives in its format (quantised by a row of its own, or never).
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
     m: Number
@@ -47,6 +48,7 @@ class Gemm:
     b_bytes: float
     c_bytes: float
     quantized_from_bytes: float = 0.0
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,7 @@ class GroupedGemm:
         rows: Token-expert pairs computed on this device (mean over devices).
         experts: Experts resident on this device.
         hit_experts: Experts of those that receive at least one row (expected value).
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
     rows: Number
@@ -68,6 +71,7 @@ class GroupedGemm:
     a_bytes: float
     b_bytes: float
     c_bytes: float
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +92,7 @@ class Attention:
         rate: Number format whose matrix rate applies.
         prologue: Whether the same call also rotates queries and keys and writes the new ones to the cache, as the fused
             operators of serving engines do; False where rows of their own price that.
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
     batch: Number
@@ -104,6 +109,7 @@ class Attention:
     decode: bool
     rate: str
     prologue: bool = False
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,12 +167,14 @@ class Transfer:
         group: Devices that take part.
         stride: Distance in ranks between neighbours of the group (1 for the innermost mesh axis); group x stride says
             which network levels it crosses.
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
     op: Collective
     message_bytes: Number
     group: Number
     stride: Number
+    library: str = ""
 
 
 Kernel = Gemm | GroupedGemm | Attention | Scan | MemoryBound | Transfer

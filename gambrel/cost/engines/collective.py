@@ -52,7 +52,7 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     link, members = level.link, level.members
     default = parameters.Collective(low_latency_hop=link.latency_s, ring_hop=link.latency_s)
     family = f"collective_{link.name}"
-    p = parameters.resolve(default, device, family, kernel.op)
+    p = parameters.resolve(default, device, family, kernel.op, kernel.library)
     bandwidth = link.bandwidth_bytes_per_s * np.power(2.0 / np.maximum(members, 2.0), p.sharing)
     sent = level_bytes(kernel, level)
     hops = 1.0 if kernel.op == "permute" else members - 1.0

@@ -40,7 +40,8 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", kernel.rate)
+    variants = parameters.cache_variants(kernel.rate, kernel.kv_bytes, kernel.q_bytes)
+    p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     exponentials = p.exponentials_per_clock_per_unit * device.clock_hz
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s

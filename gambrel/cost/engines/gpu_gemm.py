@@ -83,7 +83,8 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    p = parameters.resolve(parameters.Gemm(), device, "gemm", kernel.rate)
+    variants = parameters.format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+    p = parameters.resolve(parameters.Gemm(), device, "gemm", variants, kernel.library)
     rates = Rates(
         units=device.num_units,
         flops=p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units,

@@ -35,7 +35,8 @@ def grouped_gemm(kernel: GroupedGemm, device: Device) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    p = parameters.resolve(parameters.GroupedGemm(), device, "grouped_gemm", kernel.rate)
+    variants = parameters.format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+    p = parameters.resolve(parameters.GroupedGemm(), device, "grouped_gemm", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     load_rate = p.load_bytes_per_clock_per_unit * device.clock_hz
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s

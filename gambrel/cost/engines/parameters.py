@@ -1,16 +1,17 @@
 """Parameters of the engines: physical constants of a device family, their defaults, and how well they are known.
 
 A profile gives them per family (`parameters: {gemm: {launch: 2.0 us}}`) and, where a number format, an operation or a
-kernel class behaves differently, per variant (`gemm_fp8`, `attention_decode_mha`, `collective_nvlink_all_gather`).
-Lookup goes from the variant to the family to the default. The defaults are no device's: they lie between the values
-that were fitted on NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
+kernel class behaves differently, per variant (`gemm_fp8`, `attention_decode_mha`, `collective_nvlink_all_gather`). Each
+of them may also be given for one library, whose kernels are its own: `gemm_fp8@vllm`. Lookup goes from the variant to
+the family to the default, the kernel's library first at each step. The defaults are no device's: they lie between the
+values that were fitted on NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
 
 Source of every default that names none: near the geometric mean over the four generations that were fitted on the open
 kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cost-model.md.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeVar
 
@@ -219,11 +220,46 @@ DEFAULTS = {
 P = TypeVar("P", bound=Gemm | GroupedGemm | Prefill | Decode | Scan | MemoryBound | Collective | Roofline)
 
 
-def resolve(default: P, device: Device, family: str, variant: str) -> P:
-    """The parameters of a family on a device: the variant's where given, else the family's, else `default`'s."""
-    given = {**device.parameters.get(family, {}), **device.parameters.get(f"{family}_{variant}", {})}
+def resolve(default: P, device: Device, family: str, variant: str | Sequence[str], library: str = "") -> P:
+    """The parameters of a family on a device, the most specific that its profile gives for each.
+
+    Args:
+        default: What holds where the profile gives nothing.
+        device: Whose profile.
+        family: For example `gemm`.
+        variant: For example `fp8`; of several, later ones are more specific.
+        library: Whose kernels run; empty for none in particular.
+
+    Returns:
+        `default` with, in rising order: `family`, `family@library`, then the same two of each variant.
+    """
+    variants = (variant,) if isinstance(variant, str) else variant
+    given: dict[str, Number] = {}
+    for name in (family, *(f"{family}_{each}" for each in variants)):
+        given |= device.parameters.get(name, {})
+        if library:
+            given |= device.parameters.get(f"{name}@{library}", {})
     known = {field.name for field in fields(default)}
     return replace(default, **{name: value for name, value in given.items() if name in known})
+
+
+def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:
+    """Variants of a product's number format, the specific last: `fp8`, `fp8_block`; `bf16`, `bf16_w4`.
+
+    Operands of a fractional width carry a scale per block; weights narrower than the activations are widened in the
+    kernel (`_w4`: four bits).
+    """
+    names = [rate]
+    if rate == "fp8" and a_bytes > 1.0:
+        names.append("fp8_block")
+    if b_bytes < 0.75 * a_bytes:
+        names.append(f"{rate}_w{int(8 * b_bytes)}")
+    return tuple(names)
+
+
+def cache_variants(variant: str, kv_bytes: float, q_bytes: float) -> tuple[str, ...]:
+    """A variant of attention, and the one whose cache is narrower than its queries: `gqa`, `gqa_kv8`."""
+    return (variant, f"{variant}_kv{int(8 * kv_bytes)}") if kv_bytes < q_bytes else (variant,)
 
 
 def parameter_grade(device: Device, family: str) -> Grade:
@@ -232,7 +268,7 @@ def parameter_grade(device: Device, family: str) -> Grade:
     `calibrated` where the device's own profile gives one of them, `transferred` where only a generation it extends
     does, `datasheet` where the engine's defaults apply.
     """
-    names = [name for name in device.parameters if name == family or name.startswith(f"{family}_")]
+    names = [name for name in device.parameters if name == family or name.startswith((f"{family}_", f"{family}@"))]
     if not any(device.parameters[name] for name in names):
         return "datasheet"
     if any(device.parameter_grades.get(name) == "calibrated" for name in names):
@@ -243,6 +279,7 @@ def parameter_grade(device: Device, family: str) -> Grade:
 def unknown_parameters(device: Device) -> Iterator[str]:
     """Parameter paths of a device that no engine reads, for the test that guards the shipped profiles."""
     for family, given in device.parameters.items():
-        base = next((name for name in DEFAULTS if family == name or family.startswith(f"{name}_")), None)
+        stem = family.partition("@")[0]
+        base = next((name for name in DEFAULTS if stem == name or stem.startswith(f"{name}_")), None)
         known = {field.name for field in fields(DEFAULTS[base])} if base else set[str]()
         yield from (f"{family}.{name}" for name in given if name not in known)

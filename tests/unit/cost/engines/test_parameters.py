@@ -18,6 +18,33 @@ def test_variant_over_family_over_default() -> None:
     assert (found.launch, found.wave_overhead, found.overlap_norm) == (3.0, 2.0, parameters.Gemm().overlap_norm)
 
 
+def test_a_library_comes_before_the_rest_at_each_step() -> None:
+    given = {"gemm": 1.0, "gemm@a": 2.0, "gemm_fp8": 3.0, "gemm_fp8@a": 4.0, "gemm_fp8_block": 5.0}
+    gpu = replace(GPU, parameters={name: {"launch": value} for name, value in given.items()})
+
+    def launch(variant: tuple[str, ...], library: str) -> object:
+        return parameters.resolve(parameters.Gemm(), gpu, "gemm", variant, library).launch
+
+    assert [launch(("bf16",), library) for library in ("", "a", "b")] == [1.0, 2.0, 1.0]
+    assert [launch(("fp8",), library) for library in ("", "a", "b")] == [3.0, 4.0, 3.0]
+    assert launch(("fp8", "fp8_block"), "a") == 5.0
+
+
+def test_variants_of_a_format_say_what_its_kernels_do() -> None:
+    assert parameters.format_variants("fp8", 1.0, 1.0) == ("fp8",)
+    assert parameters.format_variants("fp8", 1.03125, 1.0) == ("fp8", "fp8_block")
+    assert parameters.format_variants("bf16", 2.0, 0.53125) == ("bf16", "bf16_w4")
+    assert parameters.format_variants("nvfp4", 0.5625, 0.5625) == ("nvfp4",)
+    assert parameters.cache_variants("gqa", 1.0, 2.0) == ("gqa", "gqa_kv8")
+    assert parameters.cache_variants("gqa", 2.0, 2.0) == ("gqa",)
+
+
+def test_a_library_counts_for_the_grade_of_its_family() -> None:
+    gpu = replace(GPU, parameters={"gemm@a": {"launch": 1.0}})
+    assert parameter_grade(gpu, "gemm") == "transferred"
+    assert list(parameters.unknown_parameters(gpu)) == []
+
+
 def test_grades_follow_where_the_profile_got_the_numbers() -> None:
     inherited = replace(GPU, parameters={"gemm": {"launch": 1.0}})
     assert parameter_grade(inherited, "gemm") == "transferred"
