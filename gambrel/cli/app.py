@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError
 
 from gambrel import __version__
 from gambrel.cli.commands import COMMANDS, DESCRIPTION, GROUPS
+from gambrel.errors import Problem, UsageError
 
 
 def run(args: Sequence[str]) -> int:
@@ -15,6 +16,10 @@ def run(args: Sequence[str]) -> int:
     Raises:
         GambrelError: The command's input is wrong.
     """
+    bare = next((word for word in args if word == "--plan" or word.startswith("--plan=")), None)
+    if bare is not None:
+        # cyclopts would take what follows for the first field of the plan
+        raise UsageError(Problem(where=bare, what="is not an option", fix="Name what to plan: --plan.tp 8"))
     app = _build()
     try:
         result = app(list(args), exit_on_error=False, print_error=False, result_action="return_value")

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
-from gambrel.errors import PlanError, Problem, UsageError, did_you_mean
+from gambrel.errors import PlanError, Problem, UsageError
 from gambrel.estimation.api import structure_of
 from gambrel.estimation.variant import Structure, build_module, compile_variant
 from gambrel.frontends.architecture import Architecture
@@ -109,14 +109,12 @@ def _shown_passes(wanted: str | None, structure: Structure) -> frozenset[str]:
     Raises:
         PlanError: The pipeline has no pass of that name.
     """
-    names = frozenset(item.name for item in structure.pipeline())
-    if wanted is None:
-        return frozenset()
-    if wanted == "all":
-        return names
+    names = [item.name for item in structure.pipeline()]
+    if wanted is None or wanted == "all":
+        return frozenset(names if wanted else ())
     if wanted not in names:
         what = f"the pipeline of this plan has no pass '{wanted}'"
-        raise PlanError(Problem(where="--print-ir-after", what=what, fix=did_you_mean(wanted, (*names, "all"))))
+        raise PlanError(Problem(where="--print-ir-after", what=what, fix=f"Give all, {', '.join(names)}"))
     return frozenset((wanted,))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from gambrel.cli.output import print_json, print_report
+from gambrel.cli.output import print_json, print_report, terminal_width
 from gambrel.cli.question import Counts, PlanOptions, Question, Repeated, WorkloadOptions, read_question
 from gambrel.estimation.api import estimate as estimate_one
 
@@ -75,4 +75,4 @@ def _table(
     if format == "json":
         print_json(list(table.rows()))
         return
-    print_report(table_report(table, question.varied))
+    print_report(table_report(table, question.varied, terminal_width()))

@@ -55,6 +55,13 @@ def print_report(parts: "Iterable[RenderableType]") -> None:
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
+def terminal_width() -> int:
+    """Columns of the terminal; 80 where the output is none."""
+    from rich.console import Console
+
+    return Console().width
+
+
 def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: getattr(value, field.name) for field in fields(value)}

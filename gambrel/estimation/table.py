@@ -132,7 +132,7 @@ def estimate_table(
     out: dict[str, list[Cell]] = {name: [None] * len(points) for name in (*QUESTION_COLUMNS, *ANSWER_COLUMNS)}
     groups: dict[Structure, list[int]] = {}
     for number, ((workload, plan), answer) in enumerate(zip(points, asked, strict=True)):
-        _write_question(out, number, workload, answer.plan if isinstance(answer, Resolved) else plan)
+        _write_question(out, number, workload, plan, answer.plan if isinstance(answer, Resolved) else plan)
         if isinstance(answer, Resolved):
             groups.setdefault(answer.structure, []).append(number)
         else:
@@ -175,9 +175,11 @@ def _resolve(
     return resolved
 
 
-def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload, plan: Plan) -> None:
+def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload, plan: Plan, full: Plan) -> None:
     for name in QUESTION_COLUMNS:
-        out[name][number] = getattr(workload if name in LENGTHS else plan, name)
+        # As asked where that says it: the full plan is silent about formats that are the plain one.
+        asked = getattr(workload if name in LENGTHS else plan, name)
+        out[name][number] = getattr(full, name) if asked is None else asked
 
 
 def _answers(variant: Variant, device: Device, each: Sequence[Points]) -> dict[str, list[Cell]]:

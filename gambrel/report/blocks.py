@@ -8,6 +8,9 @@ from rich.text import Text
 from gambrel.units import format_quantity
 
 BAR_WIDTH = 16
+GAP = 2
+"""Blanks between columns."""
+
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -16,26 +19,27 @@ def heading(text: str, style: str = "bold") -> Text:
     return Text(f"\n{text}", style=style)
 
 
-def grid(rows: Iterable[Sequence[str | Text]], right: Sequence[int] = (), head: Sequence[str] = ()) -> Table:
-    """Cells in columns, indented, without lines.
+def grid(rows: Iterable[Sequence[str | Text]], right: Iterable[int] = (), head: Sequence[str] = ()) -> Table:
+    """Cells in columns without lines; the last column wraps, the others are as wide as they need.
 
     Args:
-        rows: Cells; the last column wraps.
+        rows: Cells.
         right: Columns that are aligned to the right.
         head: Names of the columns; none prints no head.
     """
     cells = [tuple(row) for row in rows]
-    width = max(map(len, [*cells, head]), default=0)
-    table = Table(box=None, show_header=bool(head), header_style="dim", show_edge=False, pad_edge=True, padding=(0, 2))
-    for column in range(width):
-        name = head[column] if column < len(head) else ""
-        last = column == width - 1
+    table = Table(box=None, show_header=bool(head), header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
+    to_the_right, columns = frozenset(right), max(map(len, [*cells, head]), default=0)
+    for column in range(columns):
+        last = column == columns - 1
         table.add_column(
-            name, justify="right" if column in right else "left", no_wrap=not last, overflow="fold" if last else "crop"
+            head[column] if head else "",
+            justify="right" if column in to_the_right else "left",
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
         )
     for row in cells:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    table.padding = (0, 2, 0, 0)
     return table
 
 
@@ -46,10 +50,14 @@ def bar(share: float, width: int = BAR_WIDTH, style: str = "cyan") -> Text:
     return Text("█" * whole + (_EIGHTHS[rest] if rest else ""), style=style)
 
 
-def percent(share: float) -> str:
-    """`38.8 %`; what is not zero is never shown as such."""
+def percent(share: float | None) -> str:
+    """`38.8 %`, or a dash; what is not zero is never shown as such, and from ten on it is a factor."""
+    if share is None:
+        return "-"
     if 0 < share < 0.0005:
         return "<0.1 %"
+    if share >= 10:
+        return f"{share:.3g} x"
     return f"{100 * share:.1f} %"
 
 
@@ -66,3 +74,8 @@ def size(value: float | None) -> str:
 def count(value: float | None) -> str:
     """A plain number, or a dash."""
     return "-" if value is None else format_quantity(value, "count")
+
+
+def energy(value: float | None) -> str:
+    """An energy, or a dash."""
+    return "-" if value is None else format_quantity(value, "J")

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from gambrel.estimation.result import Estimate, PhaseEstimate, RowEstimate
 from gambrel.report.blocks import grid, heading, percent, seconds, size
-from gambrel.report.text import plan_text, workload_text
+from gambrel.report.text import plan_text, title_text, workload_text
 from gambrel.units import format_quantity
 
 
@@ -21,7 +21,7 @@ def explain_report(estimate: Estimate, *, top: int, phases: tuple[str, ...]) -> 
         phases: `prefill`, `decode`, or both.
     """
     parts: list[RenderableType] = [
-        Text(f"{estimate.model} on {estimate.devices} x {estimate.device}", style="bold"),
+        Text(title_text(estimate), style="bold"),
         Text(f"{workload_text(estimate.workload)}; {plan_text(estimate.plan)}"),
     ]
     for name, title in (("prefill", "Prefill of the batch"), ("decode", "Mean decode step")):

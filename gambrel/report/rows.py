@@ -12,6 +12,7 @@ from gambrel.cost.rows import Row
 from gambrel.estimation.build import kernel_text
 from gambrel.estimation.variant import Variant
 from gambrel.report.blocks import grid, heading
+from gambrel.report.text import pipeline_text
 
 _SYMBOLS = (
     "b sequences of one microbatch, s prompt tokens, c cached tokens, tp pp dp cp ep the sizes of the mesh axes; "
@@ -48,7 +49,7 @@ def rows_report(variant: Variant) -> list[RenderableType]:
     """Every row, in the order of execution, its sizes as expressions."""
     table = variant.program.table
     parts: list[RenderableType] = [
-        Text(f"{variant.architecture.name}: {len(table.rows)} rows; {variant.pipeline.replace(',', ', ')}"),
+        Text(f"{variant.architecture.name}: {len(table.rows)} rows; {pipeline_text(variant.pipeline)}"),
         Text(_SYMBOLS, style="dim"),
     ]
     for (phase, segment), rows in groupby(table.rows, key=lambda row: (row.phase, row.segment)):

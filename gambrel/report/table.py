@@ -1,62 +1,96 @@
 """Many estimates as a table for the terminal: what varies, and what the answer is."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from gambrel.estimation.table import Cell, EstimateTable
-from gambrel.report.blocks import count, grid, heading, seconds, size
+from gambrel.estimation.table import FORMAT_OPTIONS, Cell, EstimateTable
+from gambrel.report.blocks import GAP, count, energy, grid, heading, percent, seconds, size
 
-_STATUSES = ("ok", "does not fit")
+_FITS = {"ok": Text("fits", style="green"), "does not fit": Text("too big", style="red")}
+_WORDS = ("strategy", *FORMAT_OPTIONS)
+_HEADS = {"microbatches": "micro"}
 
 
-def table_report(table: EstimateTable, varied: Sequence[str]) -> list[RenderableType]:
+class _Answer(NamedTuple):
+    """A column of answers: its name in the table, its head, and how its cells are shown."""
+
+    column: str
+    head: str
+    show: Callable[[float | None], str]
+
+
+_ANSWERS = (
+    _Answer("ttft_s", "TTFT", seconds),
+    _Answer("tpot_s", "TPOT", seconds),
+    _Answer("tokens_per_s", "tokens/s", count),
+    _Answer("tokens_per_s_per_device", "/device", count),
+    _Answer("memory_bytes", "memory", size),
+    _Answer("usd_per_million_tokens", "USD/M", count),
+    _Answer("energy_per_token_j", "J/token", energy),
+    _Answer("prefill_mfu", "MFU", percent),
+    _Answer("decode_mbu", "MBU", percent),
+)
+_FIRST_TO_GO = (
+    "prefill_mfu",
+    "decode_mbu",
+    "energy_per_token_j",
+    "usd_per_million_tokens",
+    "tokens_per_s_per_device",
+    "memory_bytes",
+    "tokens_per_s",
+)
+"""Answers that a narrow terminal does without, in this order."""
+
+
+def table_report(table: EstimateTable, varied: Sequence[str], width: int) -> list[RenderableType]:
     """A line for each point, and why some of them cannot run.
 
     Args:
         table: The estimates.
         varied: Question columns to show; the others have one value, which stands in the query.
+        width: Of the terminal; answers are left out, and said to be, until a line fits.
     """
-    answers = [answer for answer in _ANSWERS if any(value is not None for value in table.columns[answer[0]])]
+    questions = [(_HEADS.get(name, name), [_plain(value) for value in table.columns[name]]) for name in varied]
+    answers = {
+        answer.column: (answer.head, [_shown(answer, value) for value in table.columns[answer.column]])
+        for answer in _ANSWERS
+        if any(value is not None for value in table.columns[answer.column])
+    }
     reasons: dict[str, int] = {}
-    rows: list[tuple[str | Text, ...]] = []
-    for row in table.rows():
-        question = tuple(_plain(row[name]) for name in varied)
-        rows.append((*question, *(show(row[key]) for key, _, show in answers), _status(str(row["status"]), reasons)))
-    right = [*range(len(varied) + len(answers))]
-    head = (*(_HEADS.get(name, name) for name in varied), *(name for _, name, _ in answers), "")
-    parts: list[RenderableType] = [grid(rows, right=right, head=head)]
+    statuses = [_status(str(status), reasons) for status in table.columns["status"]]
+    left_out: list[str] = []
+    droppable = [name for name in _FIRST_TO_GO if name in answers]
+    while droppable and _width([*questions, *answers.values()]) + GAP + len("too big") > width:
+        left_out.append(answers.pop(droppable.pop(0))[0])
+    columns = [*questions, *answers.values()]
+    rows = zip(*(cells for _, cells in columns), statuses, strict=True)
+    head = (*(name for name, _ in columns), "")
+    numbers = [i for i in range(len(columns)) if i >= len(varied) or varied[i] not in _WORDS]
+    parts: list[RenderableType] = [grid(rows, right=numbers, head=head)]
     if reasons:
         parts += [heading("Cannot run"), grid([(f"[{number}]", reason) for reason, number in reasons.items()])]
+    if left_out:
+        note = f"\nA wider terminal also shows {', '.join(reversed(left_out))}; --format json has everything."
+        parts.append(Text(note, style="dim"))
     return parts
-
-
-_HEADS = {"microbatches": "micro"}
 
 
 def _plain(value: Cell) -> str:
     return "-" if value is None else str(value)
 
 
-def _number(show: Callable[[float | None], str]) -> Callable[[Cell], str]:
-    return lambda value: show(None if value is None or isinstance(value, str) else float(value))
-
-
-_ANSWERS: Sequence[tuple[str, str, Callable[[Cell], str]]] = (
-    ("ttft_s", "TTFT", _number(seconds)),
-    ("tpot_s", "TPOT", _number(seconds)),
-    ("tokens_per_s", "tokens/s", _number(count)),
-    ("tokens_per_s_per_device", "/device", _number(count)),
-    ("memory_bytes", "memory", _number(size)),
-    ("usd_per_million_tokens", "$/M", _number(count)),
-)
-"""Column, its head, and how its cells are shown."""
+def _shown(answer: _Answer, value: Cell) -> str:
+    return "-" if value is None or isinstance(value, str) else answer.show(float(value))
 
 
 def _status(status: str, reasons: dict[str, int]) -> Text:
-    if status == "ok":
-        return Text("fits", style="green")
-    if status in _STATUSES:
-        return Text("too big", style="red")
+    if status in _FITS:
+        return _FITS[status]
     return Text(f"[{reasons.setdefault(status, len(reasons) + 1)}]", style="yellow")
+
+
+def _width(columns: Sequence[tuple[str, Sequence[str]]]) -> int:
+    return sum(max(map(len, (head, *cells))) for head, cells in columns) + GAP * (len(columns) - 1)

@@ -1,5 +1,6 @@
 """One estimate as a report for the terminal."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
@@ -45,9 +46,19 @@ def plan_text(plan: Plan) -> str:
     return ", ".join([plan.strategy or "", *(degrees or ["one device"]), *formats])
 
 
-def _title(estimate: Estimate) -> Iterator[RenderableType]:
+def title_text(estimate: Estimate) -> str:
+    """`llama-3.1-70b on 8 x NVIDIA H100 SXM5 80GB`."""
     several = f"{estimate.devices} x " if estimate.devices > 1 else ""
-    yield Text(f"{estimate.model} on {several}{estimate.device}", style="bold")
+    return f"{estimate.model} on {several}{estimate.device}"
+
+
+def pipeline_text(pipeline: str) -> str:
+    """The passes with a blank after each, so that the text wraps between them."""
+    return re.sub(r",(?![^{]*})", ", ", pipeline)
+
+
+def _title(estimate: Estimate) -> Iterator[RenderableType]:
+    yield Text(title_text(estimate), style="bold")
     yield Text(workload_text(estimate.workload))
     yield Text(plan_text(estimate.plan))
 
@@ -67,7 +78,7 @@ def _answer(estimate: Estimate) -> Iterator[RenderableType]:
             ("energy", format_quantity(estimate.energy_per_token_j, "J"), f"per output token; {whole} for the batch")
         )
     if estimate.usd_per_million_tokens is not None:
-        rows.append(("price", f"${estimate.usd_per_million_tokens:,.2f}", "per million output tokens"))
+        rows.append(("price", f"{count(estimate.usd_per_million_tokens)} USD", "per million output tokens"))
     if estimate.provenance.lower_bound:
         rows.append(("LOWER BOUND", "", "some ops have no price: see the assumptions"))
     yield heading("Answer")
@@ -159,7 +170,7 @@ def _basis(estimate: Estimate) -> Iterator[RenderableType]:
         ),
         ("parameters", "; ".join(_grades(provenance.grades))),
         ("profile", "; ".join((profile, *provenance.overrides))),
-        ("pipeline", provenance.pipeline.replace(",", ", ")),
+        ("pipeline", pipeline_text(provenance.pipeline)),
         ("gambrel", provenance.version),
     ]
     yield heading("What it rests on")
