@@ -19,6 +19,7 @@ PARAMETER_FAMILIES = {
     "gemm": "gemm",
     "experts": "grouped_gemm",
     "attention": "attention_decode",
+    "recurrence": "scan",
     "pointwise": "memory_bound",
     "collective": "collective",
 }

@@ -41,6 +41,8 @@ REFERENCE = {
     "mistral-7b-v0.3": (7_248_023_552, None),
     "mixtral-8x22b": (140_620_634_112, 39_152_031_744),
     "mixtral-8x7b": (46_702_792_704, 12_879_925_248),
+    "nemotron-3-super-120b": (120_668_687_360, 12_770_216_960),
+    "nemotron-3-ultra-550b": (549_308_968_960, 56_058_818_560),
     "olmo-3-7b": (7_298_011_136, None),
     "olmo-3.1-32b": (32_233_522_176, None),
     "opt-13b": (12_853_473_280, None),
@@ -56,6 +58,11 @@ REFERENCE = {
     "qwen3-30b-a3b": (30_532_122_624, 3_353_032_704),
     "qwen3-32b": (32_762_123_264, None),
     "qwen3-8b": (8_190_735_360, None),
+    "qwen3-next-80b-a3b": (79_674_391_296, 3_874_929_408),
+    "qwen3.5-122b-a10b": (122_111_526_912, 9_771_288_576),
+    "qwen3.5-27b": (26_895_998_464, None),
+    "qwen3.5-35b-a3b": (34_660_610_688, 3_454_988_928),
+    "qwen3.5-9b": (8_953_803_264, None),
     "qwen3-coder-480b-a35b": (480_154_875_392, 35_474_765_312),
     "smollm3-3b": (3_075_098_624, None),
     # published with the weights
@@ -122,6 +129,9 @@ def test_a_name_is_never_a_path_into_the_library(name: str) -> None:
         ("gpt-oss-120b", [(18, 2)]),
         ("llama-4-scout", [(12, 4)]),
         ("qwen3-235b-a22b", [(94, 1)]),
+        ("qwen3-next-80b-a3b", [(12, 4)]),
+        ("nemotron-3-ultra-550b", [(4, 25), (4, 2)]),
+        ("mamba2-2.7b", [(64, 1)]),
     ],
 )
 def test_stacks_fold_to_their_pattern(name: str, expected: list[tuple[int, int]]) -> None:
