@@ -29,7 +29,7 @@ class WeightOp(IRDLOperation):
 
     Properties:
         label: Its name within the layer, `attn.q`.
-        role: One of Role.
+        role: What it is for: matmul, expert, embedding, head, router, norm, bias, scalar or scan.
         dims: Logical name of each dim (`hidden`, `heads`, `ffn`, `experts`, `vocab`, ...); a sharding strategy maps
             these names to mesh axes.
     """

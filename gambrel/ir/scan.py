@@ -39,7 +39,7 @@ class ScanOp(PlacedOp):
     sequences: a recurrence does not split along the sequence.
 
     Properties:
-        kind: One of SCAN_KINDS.
+        kind: `gdn` or `mamba2`.
         chunk: Tokens that prefill computes at once.
 
     Source: S. Yang et al., "Gated Delta Networks", 2024, section 3; T. Dao, A. Gu, "Transformers are SSMs", 2024,
