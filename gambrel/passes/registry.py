@@ -4,7 +4,7 @@ A pipeline is written as xDSL writes it: `quantize{weights=fp8},shard{strategy=m
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import NamedTuple, get_type_hints
@@ -101,18 +101,27 @@ def parse_pipeline(text: str) -> list[ModulePass]:
     Raises:
         PlanError: The text is no pipeline, or with all unknown passes and options and all values of a wrong type.
     """
+    # Blanks around punctuation are for people; xDSL's lexer takes a blank for the next option.
+    compact = re.sub(r"\s*([,{}=])\s*", r"\1", text.strip())
     try:
-        # Blanks around punctuation are for people; xDSL's lexer takes a blank for the next option.
-        specs = list(parse_specs(re.sub(r"\s*([,{}=])\s*", r"\1", text.strip())))
+        specs = list(parse_specs(compact))
     except ArgSpecParseError as error:
         # Its text is a headline, the position, the pipeline, a caret and the message.
         _, position, shown, *_, message = str(error).strip().splitlines()
         where = f"pipeline, column {position.rpartition(':')[2]} of '{shown}'"
         raise PlanError(Problem(where=where, what=message.strip())) from None
     problems = [problem for spec in specs for problem in _spec_problems(spec)]
+    problems += [Problem(where="pipeline", what=f"option '{name}' is given twice") for name in _repeated(compact)]
     if problems:
         raise PlanError(*problems)
     return [load_pass(spec.name).from_spec(spec) for spec in specs]
+
+
+def _repeated(compact: str) -> Iterator[str]:
+    """Options that one pass is given more than once; xDSL's parser would keep the last."""
+    for options in re.findall(r"\{([^{}]*)\}", compact):
+        names = [option.partition("=")[0] for option in options.split()]
+        yield from sorted({name for name in names if names.count(name) > 1})
 
 
 def _spec_problems(spec: ArgSpec) -> list[Problem]:

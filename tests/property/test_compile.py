@@ -131,7 +131,7 @@ def work(module: ModuleOp) -> Iterator[tuple[str, EinsumOp | GroupedEinsumOp | A
                     yield phase.phase.data, op
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(ARCHITECTURES, LOWERINGS, QUANTIZE, SHARD)
 def test_every_pass_leaves_a_module_that_verifies(architecture, lowering, quantize, shard):
     module = lower(architecture, lowering)
@@ -139,7 +139,7 @@ def test_every_pass_leaves_a_module_that_verifies(architecture, lowering, quanti
     assert len(list(work(module))) == len(list(work(lower(architecture, lowering))))
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(ARCHITECTURES, QUANTIZE, SHARD, st.sampled_from(["", "insert-collectives", "insert-collectives,stages,fuse"]))
 def test_text_is_exact_in_both_forms(architecture, quantize, shard, after):
     module = lower(architecture, Lowering(phases=("prefill",)))
@@ -220,7 +220,7 @@ def flops(op: EinsumOp | GroupedEinsumOp | AttentionOp, binding: dict[str, int])
     return expr.evaluate(binding)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(ARCHITECTURES, LOWERINGS, st.sampled_from(sorted(STRATEGIES)), degrees())
 def test_sharding_conserves_flops(architecture, lowering, strategy, mesh):
     sizes = mesh.binding()

@@ -63,6 +63,12 @@ def test_all_mistakes_of_a_pipeline_at_once():
     ]
 
 
+def test_an_option_given_twice_is_an_error():
+    with pytest.raises(PlanError, match="option 'axes' is given twice"):
+        parse_pipeline("shard{axes=tp axes=dp}")
+    assert len(parse_pipeline("shard{axes=tp},shard{axes=dp}")) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "column"), [("shard{", 7), ("shard fuse", 6), ("shard}", 6), ("?", 1), ("{a=1}", 1), ("shard{a=1,}", 11)]
 )
