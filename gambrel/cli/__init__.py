@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TextIO
 
 from gambrel import __version__
 from gambrel.cli.commands import overview
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     traceback), 130 when interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    _tolerate_ascii(sys.stdout)
     try:
         code = _run(args)
         sys.stdout.flush()
@@ -34,6 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     return code
+
+
+def _tolerate_ascii(stream: TextIO) -> None:
+    """A terminal that cannot show a bar still gets its numbers."""
+    reconfigure: Callable[..., None] | None = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
 
 
 def report_problems(problems: Iterable[Problem]) -> None:

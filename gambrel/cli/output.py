@@ -14,7 +14,7 @@ Format = Literal["table", "json"]
 
 def print_json(value: object) -> None:
     """Print dataclasses, mappings, sequences and scalars as indented JSON."""
-    print(json.dumps(value, indent=2, default=_plain, ensure_ascii=False))
+    print(json.dumps(value, indent=2, default=_plain))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str = "") -> None:
