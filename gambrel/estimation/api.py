@@ -8,11 +8,11 @@ import numpy as np
 from gambrel import __version__
 from gambrel.estimation.build import coverage, grades, memory_estimate, phase_estimate
 from gambrel.estimation.checks import check_plan
-from gambrel.estimation.evaluate import RUNTIME_BYTES, evaluate
+from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.levers import violations
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.rates import rates_of, upcasts
-from gambrel.estimation.resolve import Resolved, resolve
+from gambrel.estimation.resolve import Resolved, is_moe, resolve
 from gambrel.estimation.result import Estimate, Provenance
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture
@@ -20,15 +20,14 @@ from gambrel.frontends.parameters import count_parameters
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 from gambrel.models import load_model
+from gambrel.runtimes import IDEAL, EngineOverheads, load_engine
 
 Model = str | Path | Architecture
 Machine = str | Path | Device
 
 ALWAYS_ASSUMED = (
     "all sequences have the same length; the whole batch is prefilled at once, then decoded together",
-    "kernels run in captured graphs back to back: no host time between them, no overlap of transfers with compute",
-    "experts are hit uniformly at random",
-    f"{RUNTIME_BYTES / 1e9:g} GB per device for context, code and graphs",
+    "transfers do not overlap with compute",
 )
 
 
@@ -73,7 +72,7 @@ def compile(  # noqa: PLR0913  (an entry point named as the command; keywords ar
     return compile_variant(architecture, structure, allow_unpriced=allow_unpriced)
 
 
-def structure_of(  # noqa: PLR0913  (as `compile`)
+def structure_of(
     model: Model,
     on: Machine | None = None,
     *,
@@ -126,7 +125,8 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
     q = _ask(model, on, plan, workload, devices, wanted)
     variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
     points = q.resolved.points(q.workload)
-    result = evaluate(variant, q.device, rates_of(q.device), points)
+    engine = load_engine(q.resolved.plan.engine)
+    result = evaluate(variant, q.device, rates_of(q.device), points, engine)
     memory = memory_estimate(result)
     tokens = q.workload.batch * q.workload.osl
     several = q.workload.osl > 1
@@ -144,8 +144,8 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         latency_s=float(result.latency_s),
         tokens_per_s=float(result.tokens_per_s),
         tokens_per_s_per_device=float(result.tokens_per_s_per_device),
-        prefill=phase_estimate(result.prefill),
-        decode=phase_estimate(result.decode) if several else None,
+        prefill=phase_estimate(result.prefill, q.device.engine),
+        decode=phase_estimate(result.decode, q.device.engine) if several else None,
         memory=memory,
         violations=violations(q.architecture, q.device, q.workload, q.resolved.plan, memory),
         energy_j=_optional(result.energy_j),
@@ -159,6 +159,8 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
             *(f"{item} (not in the config)" for item in q.architecture.notes.defaulted),
             *(f"config key '{key}' was not understood and ignored" for key in q.architecture.notes.ignored_keys),
             *(f"{name} is not priced: the estimate is a lower bound" for name in unpriced),
+            *(("experts are hit uniformly at random",) if is_moe(q.architecture) else ()),
+            _engine_note(engine),
             *ALWAYS_ASSUMED,
         ),
         provenance=Provenance(
@@ -171,6 +173,13 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
             lower_bound=bool(unpriced),
         ),
     )
+
+
+def _engine_note(engine: EngineOverheads) -> str:
+    memory = f"{engine.runtime_bytes / 1e9:g} GB per device for context, code and graphs"
+    if engine is IDEAL:
+        return f"no engine: kernels run back to back without host time; {memory}"
+    return f"engine {engine.title}; {memory}"
 
 
 class _Question:

@@ -26,14 +26,21 @@ PARAMETER_FAMILIES = {
 """Which engine parameters price each family of rows."""
 
 
-def phase_estimate(totals: PhaseTotals) -> PhaseEstimate:
-    """One phase of a scalar evaluation."""
+ROOFLINE_FORMULA = (
+    "max(FLOPs / achievable rate, bytes / achievable bandwidth); docs/explanation/cost-model.md, 'Roofline engine'"
+)
+"""What prices every kernel of a device without an engine of its own."""
+
+
+def phase_estimate(totals: PhaseTotals, engine: str) -> PhaseEstimate:
+    """One phase of a scalar evaluation, priced by an engine."""
     busy = {bound: _scalar(value) for bound, value in totals.by_bound.items()}
     total = sum(busy.values()) or 1.0
-    rows = [_row(p, _scalar(w), total) for p, w in zip(totals.rows, totals.weights, strict=True)]
+    rows = [_row(p, _scalar(w), total, engine) for p, w in zip(totals.rows, totals.weights, strict=True)]
     return PhaseEstimate(
         seconds=_scalar(totals.seconds),
         bubble_seconds=max(_scalar(totals.bubble_seconds), 0.0),
+        host_seconds=max(_scalar(totals.host_seconds), 0.0),
         floor_seconds=_scalar(totals.floor_seconds),
         mfu=_scalar(totals.mfu),
         mbu=_scalar(totals.mbu),
@@ -87,8 +94,9 @@ def _priced_share(evaluation: Evaluation, amount: Callable[[RowPrice], Array]) -
     return priced / everything if everything else 1.0
 
 
-def _row(price: RowPrice, runs: float, busy: float) -> RowEstimate:
+def _row(price: RowPrice, runs: float, busy: float, engine: str) -> RowEstimate:
     row = price.row
+    plain = engine == "roofline" and row.kernel is not None and row.family != "collective"
     seconds = _scalar(price.seconds)
     return RowEstimate(
         name=f"{row.segment}: {row.name}" if row.segment else row.name,
@@ -105,7 +113,7 @@ def _row(price: RowPrice, runs: float, busy: float) -> RowEstimate:
         bytes_read=_scalar(price.bytes_read),
         bytes_written=_scalar(price.bytes_written),
         network_bytes=_scalar(price.network_bytes),
-        formula=row.formula,
+        formula=ROOFLINE_FORMULA if plain else row.formula,
     )
 
 

@@ -19,10 +19,7 @@ from gambrel.estimation.rates import energy_per_flop
 from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device, Number
 from gambrel.ir.structure import PhaseName
-
-RUNTIME_BYTES = 1.5e9
-"""Context, code and captured graphs of a serving process on one device; assumed, as vLLM and TensorRT-LLM report 1 to
-2 GB outside their own pools."""
+from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
 MEMORY_KINDS = ("weights", "kv_cache", "activations", "communication", "runtime")
 
@@ -34,6 +31,7 @@ class PhaseTotals:
     Attributes:
         seconds: Prefill: until the first token of the whole batch. Decode: one token of every sequence.
         bubble_seconds: Of these, the time that the mean device waits for other pipeline stages.
+        host_seconds: Of these, the time that the devices wait for the engine on the host.
         floor_seconds: Busy time of the mean device at the plain roofline.
         mfu: Model FLOPs over what the matrix units could do in that time (each product at the rate of its format).
         mbu: Bytes moved over what device memory could move in that time.
@@ -49,6 +47,7 @@ class PhaseTotals:
 
     seconds: Array
     bubble_seconds: Array
+    host_seconds: Array
     floor_seconds: Array
     mfu: Array
     mbu: Array
@@ -94,27 +93,30 @@ class Evaluation:
     usd: Array | None
 
 
-def evaluate(variant: Variant, device: Device, rates: Rates, points: Points) -> Evaluation:
+def evaluate(
+    variant: Variant, device: Device, rates: Rates, points: Points, engine: EngineOverheads = IDEAL
+) -> Evaluation:
     """Evaluate all design points of a variant.
 
     `latency = ttft + (osl - 1) tpot`; `prefill = sum + (m - 1) slowest stage`; `decode = max(sum, m slowest stage)`
-    with m microbatches (GPipe fill and drain; in decode microbatches follow each other round the stages).
+    with m microbatches (GPipe fill and drain; in decode microbatches follow each other round the stages). A pass that
+    is launched eagerly takes at least the host's time to launch its kernels; the engine's own host time is added.
 
     Args:
         variant: What was compiled; its axes must cover the degrees above one.
         device: The machine; its numbers may be what-if arrays that broadcast against the points.
         rates: Which rate the device uses for a format.
         points: The design points.
+        engine: What the software around the kernels adds.
     """
-    prefill = _phase(variant, "prefill", device, rates, points, CacheSpan(first=points.prefix, last=points.prefix))
+    ask = _Question(variant=variant, device=device, rates=rates, points=points, engine=engine)
+    prefill = _phase(ask, "prefill", CacheSpan(first=points.prefix, last=points.prefix))
     start = points.prefix + points.isl
-    decode = _phase(
-        variant, "decode", device, rates, points, CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0))
-    )
+    decode = _phase(ask, "decode", CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0)))
     steps = points.osl - 1.0
     latency = prefill.seconds + steps * decode.seconds
     tokens = points.batch * points.osl / latency
-    memory = memory_by_kind(variant, points)
+    memory = memory_by_kind(variant, points, engine)
     dynamic = prefill.dynamic_joules + steps * decode.dynamic_joules
     return Evaluation(
         prefill=prefill,
@@ -134,9 +136,17 @@ def evaluate(variant: Variant, device: Device, rates: Rates, points: Points) -> 
     )
 
 
-def _phase(
-    variant: Variant, name: PhaseName, device: Device, rates: Rates, points: Points, span: CacheSpan
-) -> PhaseTotals:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    variant: Variant
+    device: Device
+    rates: Rates
+    points: Points
+    engine: EngineOverheads
+
+
+def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
+    variant, device, rates, points = ask.variant, ask.device, ask.rates, ask.points
     binding = points.binding()
     prices = variant.program.phase(name).evaluate(device, rates, binding, span)
     segments = variant.program.table.segments
@@ -145,7 +155,10 @@ def _phase(
     whole = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
     slowest = _slowest_stage(prices, segments, points.pp, whole)
     m = points.microbatches
-    seconds = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
+    alone = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
+    seconds = _with_host(
+        ask, name, _sum(np.where(p.seconds > 0.0, n, 0.0) for p, n in zip(prices, runs, strict=True)), alone
+    )
     # Every microbatch passes every stage once: the mean device works m / pp of a pass.
     weights = [n * m / points.pp for n in runs]
     busy = whole * m / points.pp
@@ -153,7 +166,8 @@ def _phase(
     moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True))
     return PhaseTotals(
         seconds=seconds,
-        bubble_seconds=seconds - busy,
+        bubble_seconds=alone - busy,
+        host_seconds=seconds - alone,
         floor_seconds=_sum(p.floor_seconds * w for p, w in zip(prices, weights, strict=True)),
         mfu=ideal / seconds,
         mbu=moved / np.asarray(device.memory_bandwidth_bytes_per_s) / seconds,
@@ -166,6 +180,22 @@ def _phase(
         rows=prices,
         weights=weights,
     )
+
+
+def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -> Array:
+    """Seconds of a phase with the engine's host time.
+
+    `max(devices alone, microbatches x launches x launch time / stages) + overhead`: the host runs ahead of the device,
+    so that launching hides behind kernels that take longer; each stage has a host of its own. Decode adds
+    `step + sequences of a replica x sequence overhead`.
+    """
+    points, engine = ask.points, ask.engine
+    if name == "prefill":
+        host = points.microbatches * launches * engine.prefill_launch_s / points.pp
+        return np.maximum(alone, host) + engine.prefill_overhead_s
+    host = points.microbatches * launches * engine.decode_launch_s / points.pp
+    sequences = np.ceil(points.batch / points.dp)
+    return np.maximum(alone, host) + engine.step_overhead_s + engine.sequence_overhead_s * sequences
 
 
 def _sum(values: Iterable[Array]) -> Array:
@@ -254,7 +284,7 @@ def _energy(device: Device, latency: Array, dynamic: Array, devices: Array) -> A
     return (np.asarray(power.idle_w) * latency + dynamic) * devices
 
 
-def memory_by_kind(variant: Variant, points: Points) -> dict[str, Array]:
+def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = IDEAL) -> dict[str, Array]:
     """Bytes by kind on the fullest pipeline stage.
 
     Weights and caches of the layers of one stage, with the embedding on the first and the head on the last; the peak
@@ -284,7 +314,7 @@ def memory_by_kind(variant: Variant, points: Points) -> dict[str, Array]:
         "kv_cache": caches,
         "activations": _largest(micro[size] for size in variant.memory.activations),
         "communication": _largest(micro[size] for size in variant.memory.buffers),
-        "runtime": np.asarray(RUNTIME_BYTES),
+        "runtime": np.asarray(engine.runtime_bytes),
     }
 
 

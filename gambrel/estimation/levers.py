@@ -14,6 +14,7 @@ from gambrel.estimation.result import Lever, MemoryEstimate, Violation
 from gambrel.estimation.variant import compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device
+from gambrel.runtimes import load_engine
 
 MOST_DEGREE = 1024
 
@@ -92,5 +93,5 @@ def _demand(architecture: Architecture, device: Device, workload: Workload, plan
     resolved = resolve(architecture, device, workload, plan, None)
     check_plan(architecture, device, workload, resolved.plan)
     variant = compile_variant(architecture, resolved.structure)
-    memory = memory_by_kind(variant, resolved.points(workload))
+    memory = memory_by_kind(variant, resolved.points(workload), load_engine(plan.engine))
     return float(np.asarray(sum(memory.values(), np.zeros(()))))

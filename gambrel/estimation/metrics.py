@@ -14,6 +14,7 @@ from gambrel.estimation.evaluate import Evaluation, evaluate
 from gambrel.estimation.points import Points
 from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device
+from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
 PIECE_POINTS = 2**15
 """Points of one piece: their arrays stay in a core's cache and in the allocator's pool."""
@@ -33,7 +34,9 @@ METRICS = (
 """What is kept of each point; NaN where the profile does not allow it, and for tpot and decode of one output token."""
 
 
-def metrics(variant: Variant, device: Device, rates: Rates, points: Points) -> dict[str, Array]:
+def metrics(
+    variant: Variant, device: Device, rates: Rates, points: Points, engine: EngineOverheads = IDEAL
+) -> dict[str, Array]:
     """Every metric at every point, at the broadcast shape of all columns.
 
     Args:
@@ -41,16 +44,17 @@ def metrics(variant: Variant, device: Device, rates: Rates, points: Points) -> d
         device: The machine; with what-if arrays among its numbers the space is evaluated in one piece.
         rates: Which rate the device uses for a format.
         points: Columns that broadcast against each other: a grid of axes, or one row a point.
+        engine: What the software around the kernels adds.
     """
     shape = np.broadcast_shapes(*(getattr(points, field.name).shape for field in fields(points)))
     if has_arrays(device):
-        result = _answers(evaluate(variant, device, rates, points), points)
+        result = _answers(evaluate(variant, device, rates, points, engine), points)
         whole = np.broadcast_shapes(shape, *(value.shape for value in result.values()))
         return {name: np.broadcast_to(value, whole) for name, value in result.items()}
     out = {name: np.empty(shape) for name in METRICS}
     for piece in _pieces(shape):
         part = _part(points, shape, piece)
-        for name, value in _answers(evaluate(variant, device, rates, part), part).items():
+        for name, value in _answers(evaluate(variant, device, rates, part, engine), part).items():
             out[name][piece] = value
     return out
 

@@ -49,6 +49,7 @@ class Plan:
         microbatches: Parts of the batch that follow each other through the stages; None: as many as stages, at most
             the batch.
         weights, experts, activations, kv: Number formats; None: as the model is published, bf16 where that is silent.
+        engine: Engine profile (`vllm-2023-eager`, or the path of one); `ideal` adds no host time.
     """
 
     strategy: str | None = None
@@ -62,6 +63,7 @@ class Plan:
     experts: str | None = None
     activations: str | None = None
     kv: str | None = None
+    engine: str = "ideal"
 
     def __post_init__(self) -> None:
         """Check every count."""

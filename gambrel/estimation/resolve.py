@@ -72,7 +72,7 @@ def resolve(
     if plan.strategy is None and (plan.ep or 1) > 1:
         notes.append(f"strategy {strategy}: chosen from the degrees")
     spread = {"moe-ep": plan.tp, "attention-dp-moe-ep": dp * plan.cp * plan.tp}.get(strategy, 1)
-    ep = plan.ep if plan.ep is not None else spread if _is_moe(architecture) else 1
+    ep = plan.ep if plan.ep is not None else spread if is_moe(architecture) else 1
     microbatches = plan.microbatches
     if microbatches is None:
         microbatches = max(min(plan.pp, -(-workload.batch // dp)), 1)
@@ -93,17 +93,19 @@ def resolve(
         experts=structure.experts,
         activations=structure.activations,
         kv=structure.kv,
+        engine=plan.engine,
     )
     return Resolved(plan=full, structure=replace(structure, axes=axes), assumptions=(*notes, *format_notes))
 
 
-def _is_moe(architecture: Architecture) -> bool:
+def is_moe(architecture: Architecture) -> bool:
+    """Whether some layer has routed experts."""
     return any(isinstance(layer.ffn, MoE) for _, layer in architecture.counted_layers())
 
 
 def _strategy(architecture: Architecture, plan: Plan, dp: int) -> str:
     ep = plan.ep or 1
-    if ep == 1 or not _is_moe(architecture):
+    if ep == 1 or not is_moe(architecture):
         return "megatron"
     return "moe-ep" if ep <= plan.tp and dp * plan.cp == 1 else "attention-dp-moe-ep"
 

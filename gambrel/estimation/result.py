@@ -52,6 +52,7 @@ class PhaseEstimate:
     Attributes:
         seconds: Time of the phase.
         bubble_seconds: Of it, waiting for other pipeline stages (mean device).
+        host_seconds: Of it, waiting for the engine on the host.
         floor_seconds: Busy time at the plain roofline.
         mfu: Share of the matrix rate that is used, 0 to 1.
         mbu: Share of the memory bandwidth that is used, 0 to 1.
@@ -66,6 +67,7 @@ class PhaseEstimate:
 
     seconds: float
     bubble_seconds: float
+    host_seconds: float
     floor_seconds: float
     mfu: float
     mbu: float

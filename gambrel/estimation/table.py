@@ -19,6 +19,7 @@ from gambrel.estimation.resolve import Resolved, resolve
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device
+from gambrel.runtimes import EngineOverheads, load_engine
 
 if TYPE_CHECKING:
     import pandas  # pyright: ignore[reportMissingTypeStubs]
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Cell = int | float | str | bool | None
 
 FORMAT_OPTIONS = ("weights", "experts", "activations", "kv")
-QUESTION_COLUMNS = (*LENGTHS, "strategy", *DEGREES, *FORMAT_OPTIONS)
+QUESTION_COLUMNS = (*LENGTHS, "strategy", *DEGREES, *FORMAT_OPTIONS, "engine")
 """What a table may vary."""
 
 ANSWER_COLUMNS = (
@@ -130,17 +131,17 @@ def estimate_table(
     points = [_question(dict(zip(columns, values, strict=True))) for values in product(*columns.values())]
     asked = [_resolve(architecture, device, workload, plan, devices) for workload, plan in points]
     out: dict[str, list[Cell]] = {name: [None] * len(points) for name in (*QUESTION_COLUMNS, *ANSWER_COLUMNS)}
-    groups: dict[Structure, list[int]] = {}
+    groups: dict[tuple[Structure, str], list[int]] = {}
     for number, ((workload, plan), answer) in enumerate(zip(points, asked, strict=True)):
         _write_question(out, number, workload, plan, answer.plan if isinstance(answer, Resolved) else plan)
         if isinstance(answer, Resolved):
-            groups.setdefault(answer.structure, []).append(number)
+            groups.setdefault((answer.structure, answer.plan.engine), []).append(number)
         else:
             out["status"][number] = answer
-    for structure, numbers in groups.items():
+    for (structure, engine), numbers in groups.items():
         variant = compile_variant(architecture, structure, allow_unpriced=allow_unpriced)
         each = [cast(Resolved, asked[n]).points(points[n][0]) for n in numbers]
-        for name, values in _answers(variant, device, each).items():
+        for name, values in _answers(variant, device, each, load_engine(engine)).items():
             for number, value in zip(numbers, values, strict=True):
                 out[name][number] = value
     return EstimateTable(columns=out)
@@ -182,10 +183,12 @@ def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload,
         out[name][number] = getattr(full, name) if asked is None else asked
 
 
-def _answers(variant: Variant, device: Device, each: Sequence[Points]) -> dict[str, list[Cell]]:
+def _answers(
+    variant: Variant, device: Device, each: Sequence[Points], engine: EngineOverheads
+) -> dict[str, list[Cell]]:
     names = (*LENGTHS, *DEGREES)
     points = Points.of(**{name: np.array([float(getattr(p, name)) for p in each]) for name in names})
-    values = metrics(variant, device, rates_of(device), points)
+    values = metrics(variant, device, rates_of(device), points, engine)
     fits = values["memory_bytes"] <= device.memory_bytes
     out: dict[str, list[Cell]] = {
         name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()

@@ -60,8 +60,13 @@ def read_profile(resolved: Resolved) -> tuple[Profile, list[Problem]]:
         The profile and all that is wrong with it. Where there are problems, broken numbers are NaN and missing text is
         empty, so that checks which compare several fields can still run on the rest.
     """
+    return read_record(Profile, resolved)
+
+
+def read_record(record: type[T], resolved: Resolved) -> tuple[T, list[Problem]]:
+    """Reads a merged tree as any record of a schema whose file has `sources`; see `read_profile`."""
     reader = _Reader(resolved)
-    return reader.record(Profile, resolved.tree, ()), reader.problems
+    return reader.record(record, resolved.tree, ()), reader.problems
 
 
 def strip_optional(hint: object) -> object:
