@@ -154,10 +154,12 @@ def _value(row: Mapping) -> float:
 
 
 def _refusal(row: Mapping, *, static: bool, stopped: bool) -> str:
-    if row["metric"] not in METRICS:
-        return "power" if "power" in row["metric"] else "not a metric of a static batch"
+    if "power" in row["metric"]:
+        return "power"
     if not static:
         return "queued requests at maximum load, no static batch"
+    if row["metric"] not in METRICS:
+        return "not a metric of a static batch"
     if stopped and row["metric"] != "ttft":
         return "the run stopped before its stated output length"
     if row["hardware"] not in PROFILES:
