@@ -21,7 +21,7 @@ from gambrel.units import QuantityError, parse_quantity_as
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@-]*")
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 _QUANTITY_KEYS = ("value", "source", "kind", "note", "date")
 _NEEDS_NOTE = ("derived", "assumed")
@@ -138,7 +138,7 @@ class _Reader:
             if allowed and key not in allowed:
                 self._note(entry.key_mark, f"unknown key {key!r} in {_dotted(path)}", fix=did_you_mean(key, allowed))
             elif not _NAME.fullmatch(key):
-                why = "overrides address it by letters, digits, - and _"
+                why = "overrides address it by letters, digits, -, _ and @"
                 self._note(entry.key_mark, f"{key!r} in {_dotted(path)} is not a name", why)
             else:
                 read[key] = self._value(value_hint, field, entry.node, (*path, key))
