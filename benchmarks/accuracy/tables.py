@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.accuracy.routing import busiest_device
+from gambrel.calibration.routing import busiest_device
 from gambrel.cost.engines import COLD, Residency
 from gambrel.cost.kernel import Array, Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Transfer
 
@@ -136,7 +136,7 @@ def _attention(frame: pd.DataFrame, dtype: str, *, decode: bool) -> tuple[tuple[
         kv_bytes_total=batch * keys * kv_heads * 2.0 * d * kv_bytes,
         decode=decode,
         rate="fp8" if compute == "fp8" else "bf16",
-        prologue=library == "trtllm" and not decode,
+        prologue=not decode,
         library=library,
     )
     return (kernel,), _site(frame, "num_heads", "num_kv_heads", "head_dim")
@@ -218,10 +218,11 @@ def _collective(frame: pd.DataFrame, op: str, library: str) -> tuple[tuple[Kerne
 
 
 def _library(frame: pd.DataFrame) -> pd.Series:
-    """The serving engine, marked where it fell back to a Triton kernel."""
+    """The serving engine, marked where its kernel is one of Triton or FlashInfer."""
     source = frame["kernel_source"].astype(str)
     fallback = source.str.contains("triton") | (source == "vllm_fused_moe")
-    return frame["backend"].astype(str) + np.where(fallback, "-triton", "")
+    other = source.str.contains("flashinfer") & ~source.str.contains("trtllm|moe")
+    return frame["backend"].astype(str) + np.where(fallback, "-triton", np.where(other, "-flashinfer", ""))
 
 
 def _groups(name: str, frame: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame, Callable, Residency]]:

@@ -1,0 +1,1 @@
+"""Measured tables beside estimates: kernels from columns, predictions with intervals, and scores."""

@@ -1,0 +1,1 @@
+"""The measured operations, one family a file."""

@@ -1,0 +1,118 @@
+"""Attention over many new tokens and over one: `attention_prefill`, `attention_decode`."""
+
+import numpy as np
+
+from gambrel.calibration.columns import Array, Column, Rows, Text
+from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
+from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE, SERVING
+from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
+from gambrel.cost.kernel import Attention
+
+GROUPINGS = ("mha", "gqa", "mqa")
+"""Kinds of sharing key heads, which run kernels of their own: none, up to MQA_GROUP query heads, more."""
+
+SHAPE = (
+    Column(name="batch", doc="Sequences", aliases=("b",)),
+    Column(name="num_heads", doc="Query heads", aliases=("hq",)),
+    Column(name="num_kv_heads", doc="Key and value heads; 0 for as many as query heads", aliases=("hkv",)),
+    Column(name="head_dim", doc="Elements of a head", aliases=("d",)),
+    Column(name="window", doc="Keys that a query reaches back to; 0 for all", default=0.0),
+    DTYPE,
+    Column(name="kv_dtype", doc="Number format of the cache", text=True, default=""),
+    *PROVENANCE,
+    MEASURED,
+)
+
+
+def _kv_heads(rows: Rows) -> Array:
+    x = rows.numbers
+    return np.where(x["num_kv_heads"] > 0, x["num_kv_heads"], x["num_heads"])
+
+
+def groupings(rows: Rows) -> Text:
+    """How many query heads share a key head, as one of GROUPINGS."""
+    group = rows.numbers["num_heads"] / np.maximum(_kv_heads(rows), 1.0)
+    return Text(np.where(group <= 1.0, 0, np.where(group <= MQA_GROUP, 1, 2)).astype(np.intp), GROUPINGS)
+
+
+def _attention(rows: Rows, queries: Array, keys: Array, pairs: Array, *, decode: bool) -> Call:
+    x, library = rows.numbers, rows.only(LIBRARY)
+    compute, cache = rows.only("dtype"), rows.only("kv_dtype")
+    kv_heads = _kv_heads(rows)
+    q_bytes = max(FORMATS[compute].a_bytes, 2.0)
+    kv_bytes = FORMATS[cache].a_bytes if cache else q_bytes
+    kernel = Attention(
+        batch=x["batch"],
+        q_len=queries,
+        kv_len=keys,
+        pairs=pairs,
+        heads=x["num_heads"],
+        kv_heads=kv_heads,
+        head_dim=x["head_dim"],
+        v_head_dim=x["head_dim"],
+        q_bytes=q_bytes,
+        kv_bytes=kv_bytes,
+        kv_bytes_total=x["batch"] * keys * kv_heads * 2.0 * x["head_dim"] * kv_bytes,
+        decode=decode,
+        rate=FORMATS[compute].rate,
+        prologue=library.partition("-")[0] in SERVING and not decode,
+        library=library,
+    )
+    return Call(kernels=(kernel,))
+
+
+def prefill(rows: Rows) -> Call:
+    """Causal attention of `s` new tokens after `prefix` cached ones."""
+    x = rows.numbers
+    queries, prefix = x["s"], x["prefix"]
+    reach = np.where(x["window"] > 0, x["window"], np.inf)
+    full = queries * prefix + queries * (queries + 1.0) / 2.0
+    cut = np.maximum(prefix + queries - reach, 0.0)
+    beyond = cut * (cut + 1.0) - np.maximum(prefix - reach, 0.0) * (np.maximum(prefix - reach, 0.0) + 1.0)
+    return _attention(rows, queries, np.minimum(prefix, reach) + queries, full - beyond / 2.0, decode=False)
+
+
+def decode(rows: Rows) -> Call:
+    """Attention of one new token over `kv_len` keys."""
+    x = rows.numbers
+    keys = np.minimum(x["kv_len"], np.where(x["window"] > 0, x["window"], np.inf))
+    return _attention(rows, np.ones_like(keys), keys, keys, decode=True)
+
+
+_KNOWN = {"dtype": tuple(FORMATS), "kv_dtype": ("", *FORMATS)}
+_SPLIT = ("dtype", "kv_dtype", LIBRARY)
+
+
+def _site(rows: Rows) -> list[SiteNumber]:
+    heads = (rows.numbers["num_heads"], rows.numbers["num_kv_heads"], rows.numbers["head_dim"])
+    return [SiteNumber(values, whole=False) for values in heads]
+
+
+ATTENTION_PREFILL = Operation(
+    name="attention_prefill",
+    columns=(
+        Column(name="s", doc="New tokens per sequence", aliases=("isl",)),
+        Column(name="prefix", doc="Tokens per sequence that are cached already", default=0.0),
+        *SHAPE,
+    ),
+    build=prefill,
+    site=_site,
+    known=_KNOWN,
+    derived={LIBRARY: LIBRARY_FROM},
+    split=_SPLIT,
+    dtypes=("dtype", "kv_dtype"),
+    aliases=("context_attention",),
+)
+
+ATTENTION_DECODE = Operation(
+    name="attention_decode",
+    columns=(Column(name="kv_len", doc="Keys per sequence, the new one included", aliases=("s",)), *SHAPE),
+    build=decode,
+    site=_site,
+    known=_KNOWN,
+    derived={LIBRARY: LIBRARY_FROM},
+    classes=groupings,
+    split=_SPLIT,
+    dtypes=("dtype", "kv_dtype"),
+    aliases=("generation_attention",),
+)

@@ -1,0 +1,51 @@
+"""Matrix products, plain and batched: `gemm`."""
+
+from gambrel.calibration.columns import Column, Rows
+from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
+from gambrel.calibration.ops.common import DTYPE, FORMATS, MEASURED, PLAIN_LIBRARY, PROVENANCE, SERVING, loop_of
+from gambrel.cost.kernel import Gemm
+
+QUANTIZING = {(form, library) for form in ("fp8", "fp8_block", "nvfp4", "sq") for library in SERVING}
+"""Formats and libraries whose measured call also quantises the activations."""
+
+OVERHEAD_S = {("fp8", "trtllm"): 7.2e-6}
+"""TensorRT-LLM's fp8 calls never take less than 12.2 us, on Hopper as on Blackwell, where SGLang's take 4.6 to 4.9 us
+and its own fp8_block calls 4.5 to 5.1 us. The difference of the least times is taken as an overhead of its calls."""
+
+
+def build(rows: Rows) -> Call:
+    """`C[b, m, n] = A[b, m, k] B[b, k, n]`."""
+    form, library = rows.only("dtype"), rows.only(LIBRARY)
+    rate, a, b, c = FORMATS[form]
+    x = rows.numbers
+    kernel = Gemm(
+        m=x["m"],
+        n=x["n"],
+        k=x["k"],
+        batch=x["b"],
+        rate=rate,
+        a_bytes=a,
+        b_bytes=b,
+        c_bytes=c,
+        quantized_from_bytes=2.0 if (form, library) in QUANTIZING else 0.0,
+        library=library,
+    )
+    return Call(kernels=(kernel,), residency=loop_of(library), overhead_s=OVERHEAD_S.get((form, library), 0.0))
+
+
+GEMM = Operation(
+    name="gemm",
+    columns=(
+        Column(name="m", doc="Rows of A"),
+        Column(name="n", doc="Columns of B"),
+        Column(name="k", doc="The contracted dimension"),
+        Column(name="b", doc="Independent products", default=1.0, aliases=("batch",)),
+        DTYPE,
+        *PROVENANCE,
+        MEASURED,
+    ),
+    build=build,
+    site=lambda rows: [SiteNumber(rows.numbers[name], whole=False) for name in ("n", "k")],
+    known={"dtype": tuple(FORMATS)},
+    derived={LIBRARY: PLAIN_LIBRARY},
+)
