@@ -86,84 +86,8 @@ class Rows:
     def only(self, name: str) -> str:
         """The value of a text column that is the same in all rows; empty for none."""
         codes, values = self.texts[name]
-        return values[codes[0]] if len(codes) and codes[0] >= 0 else ""
-
-
-def column_names(self) -> list[str]:
-        """Names in order."""
-        ...
-
-    def column(self, i: str, /) -> object:
-        """One chunked array."""
-        ...
-
-
-class Frame(Protocol):
-    """What is used of a `pandas.DataFrame`."""
-
-    @property
-    def columns(self) -> Iterable[object]:
-        """Names in order."""
-        ...
-
-    def __getitem__(self, key: str, /) -> object: ...
-
-
-Table = Mapping[str, ArrayLike] | ArrowTable | Frame
-"""A mapping of arrays (scalars stand for all rows), a pyarrow table, or a data frame."""
-
-
-class Text(NamedTuple):
-    """A text column as codes into its distinct values; -1 where a row has none."""
-
-    codes: Codes
-    values: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a measured table.
-
-    Attributes:
-        name: As the files name it.
-        doc: Its meaning, with its unit.
-        text: Whether it holds names rather than numbers.
-        default: What a row without a value means; None where every row needs one.
-        aliases: Other names of the same column; a row takes the first that has a value.
-    """
-
-    name: str
-    doc: str
-    text: bool = False
-    default: float | str | None = None
-    aliases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
-    """Rows of one operation, every column filled: its value, its default, or (where none is allowed) NaN and -1."""
-
-    length: int
-    numbers: Mapping[str, Array]
-    texts: Mapping[str, Text]
-
-    def take(self, rows: NDArray[np.intp]) -> "Rows":
-        """Some of the rows."""
-        return Rows(
-            length=len(rows),
-            numbers={name: values[rows] for name, values in self.numbers.items()},
-            texts={name: Text(text.codes[rows], text.values) for name, text in self.texts.items()},
-        )
-
-    def only(self, name: str) -> str:
-        """The value of a text column that is the same in all rows; empty for none."""
-        codes, values = self.texts[name]
-        return values[codes[0]] if len(codes) and codes[0] >= 0 else ""
-
-    def per_row(self, name: str, values: Mapping[str, float], other: float = 0.0) -> Array:
-        """A number for each row by its text."""
-        codes, names = self.texts[name]
-        return np.array([*(values.get(each, other) for each in names), other])[codes]
+        first = int(codes[0]) if len(codes) else -1
+        return values[first] if first >= 0 else ""
 
 
 def column_names(table: Table) -> tuple[str, ...]:
