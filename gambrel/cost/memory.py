@@ -1,6 +1,6 @@
 """What has to be in device memory: weights, caches, activations at their peak, communication buffers."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +14,7 @@ from gambrel.ir.model import WeightOp
 from gambrel.ir.op import PlacedOp
 from gambrel.ir.pointwise import RopeOp
 from gambrel.ir.pointwise import SliceOp as ViewOp
-from gambrel.ir.structure import GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
+from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import Dim, TensorType, tensor
 
 Kind = Literal["weights", "kv_cache"]
@@ -56,29 +56,28 @@ class MemoryTable:
 
     Attributes:
         residents: Weights and caches; those that several phases share stand once.
-        activations: Bytes that are live at some moment of a phase; the peak is the largest.
-        buffers: Bytes that some collective stages; the largest is kept as a buffer.
+        activations: By phase, bytes that are live at some moment; the peak is the largest.
+        buffers: By phase, bytes that some collective stages; the largest is kept as a buffer.
     """
 
     residents: tuple[Resident, ...]
-    activations: tuple[Expr, ...]
-    buffers: tuple[Expr, ...]
+    activations: Mapping[PhaseName, tuple[Expr, ...]]
+    buffers: Mapping[PhaseName, tuple[Expr, ...]]
 
 
 def memory_table(module: ModuleOp) -> MemoryTable:
     """The memory table of a placed module; caches are sized for `t` tokens per sequence."""
     residents: dict[tuple[str, str, str], Resident] = {}
-    live: list[Expr] = []
-    buffers: list[Expr] = []
+    live: dict[PhaseName, tuple[Expr, ...]] = {}
+    buffers: dict[PhaseName, tuple[Expr, ...]] = {}
     for phase in module.ops:
         if isinstance(phase, PhaseOp):
+            name: PhaseName = "prefill" if phase.phase.data == "prefill" else "decode"
             for item in _residents(phase.body.block, ""):
                 residents.setdefault((item.kind, item.segment, item.name), item)
-            live.extend(_live(phase.body.block, ZERO))
-            buffers.extend(_buffers(phase))
-    return MemoryTable(
-        residents=tuple(residents.values()), activations=_undominated(live), buffers=_undominated(buffers)
-    )
+            live[name] = _undominated(_live(phase.body.block, ZERO))
+            buffers[name] = _undominated(_buffers(phase))
+    return MemoryTable(residents=tuple(residents.values()), activations=live, buffers=buffers)
 
 
 def _residents(block: Block, segment: str) -> Iterator[Resident]:

@@ -101,12 +101,11 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
             what=f"{plan.pp} stages for {architecture.num_layers} layers",
             fix=f"Use at most {architecture.num_layers}",
         )
-    if (plan.microbatches or 1) > workload.batch:
-        yield Problem(
-            where="plan.microbatches",
-            what=f"{plan.microbatches} microbatches of a batch of {workload.batch}",
-            fix=f"Use at most {workload.batch}",
-        )
+    for name in ("prefill_microbatches", "microbatches"):
+        parts = getattr(plan, name) or 1
+        if parts > workload.batch:
+            what = f"{parts} microbatches of a batch of {workload.batch}"
+            yield Problem(where=f"plan.{name}", what=what, fix=f"Use at most {workload.batch}")
     if (
         architecture.learned_positions
         and workload.prefix + workload.isl + workload.osl > architecture.learned_positions

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gambrel.cost.energy import has_energy, standing_w
 from gambrel.cost.kernel import BOUNDS
 from gambrel.cost.memory import CONTEXT, Holder
 from gambrel.cost.program import CacheSpan, Rates, RowPrice
@@ -15,9 +16,9 @@ from gambrel.cost.roofline import matrix_rate
 from gambrel.cost.rows import SegmentSpec
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.points import Points
-from gambrel.estimation.rates import energy_per_flop
 from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device, Number
+from gambrel.ir.expr import Expr
 from gambrel.ir.structure import PhaseName
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
@@ -40,7 +41,7 @@ class PhaseTotals:
         network_bytes: Buffers handed to collectives by the mean device.
         by_family: Busy seconds of the mean device by op family.
         by_bound: Busy seconds of the mean device by what bounds each kernel.
-        dynamic_joules: Energy above idle of the mean device.
+        joules: Energy of the mean device, waiting included.
         rows: The prices that all this is summed from.
         weights: Executions of each row on the mean device, in the order of `rows`.
     """
@@ -56,7 +57,7 @@ class PhaseTotals:
     network_bytes: Array
     by_family: Mapping[str, Array]
     by_bound: Mapping[str, Array]
-    dynamic_joules: Array
+    joules: Array
     rows: Sequence[RowPrice]
     weights: Sequence[Array]
 
@@ -117,7 +118,7 @@ def evaluate(
     latency = prefill.seconds + steps * decode.seconds
     tokens = points.batch * points.osl / latency
     memory = memory_by_kind(variant, points, engine)
-    dynamic = prefill.dynamic_joules + steps * decode.dynamic_joules
+    joules = prefill.joules + steps * decode.joules
     return Evaluation(
         prefill=prefill,
         decode=decode,
@@ -129,7 +130,7 @@ def evaluate(
         memory_bytes=memory,
         memory_total_bytes=sum(memory.values(), np.zeros(())),
         capacity_bytes=np.asarray(device.memory_bytes, dtype=np.float64),
-        energy_j=_energy(device, latency, dynamic, points.devices),
+        energy_j=joules * points.devices if has_energy(device) else None,
         usd=None
         if device.price_usd_per_h is None
         else latency / 3600.0 * np.asarray(device.price_usd_per_h) * points.devices,
@@ -147,14 +148,14 @@ class _Question:
 
 def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     variant, device, rates, points = ask.variant, ask.device, ask.rates, ask.points
-    binding = points.binding()
+    binding = points.binding(name)
     prices = variant.program.phase(name).evaluate(device, rates, binding, span)
     segments = variant.program.table.segments
     repetitions = {item.label: float(item.repetitions) for item in segments}
     runs = [p.count * repetitions.get(p.row.segment, 1.0) for p in prices]
     whole = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
     slowest = _slowest_stage(prices, segments, points.pp, whole)
-    m = points.microbatches
+    m = points.parts(name)
     alone = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
     seconds = _with_host(
         ask, name, _sum(np.where(p.seconds > 0.0, n, 0.0) for p, n in zip(prices, runs, strict=True)), alone
@@ -176,7 +177,7 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
         network_bytes=_sum(p.network_bytes * w for p, w in zip(prices, weights, strict=True)),
         by_family=_by_family(prices, weights),
         by_bound=_by_bound(prices, weights),
-        dynamic_joules=_dynamic(prices, weights, device, rates),
+        joules=_joules(prices, weights, device, seconds - busy),
         rows=prices,
         weights=weights,
     )
@@ -191,7 +192,7 @@ def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -
     """
     points, engine = ask.points, ask.engine
     if name == "prefill":
-        host = points.microbatches * launches * engine.prefill_launch_s / points.pp
+        host = points.prefill_microbatches * launches * engine.prefill_launch_s / points.pp
         return np.maximum(alone, host) + engine.prefill_overhead_s
     host = points.microbatches * launches * engine.decode_launch_s / points.pp
     sequences = np.ceil(points.batch / points.dp)
@@ -264,24 +265,10 @@ def _by_bound(prices: Sequence[RowPrice], weights: Sequence[Array]) -> dict[str,
     return out
 
 
-def _dynamic(prices: Sequence[RowPrice], weights: Sequence[Array], device: Device, rates: Rates) -> Array:
-    """Energy above idle: FLOPs and bytes at their energies, at most what the power limit leaves above idle."""
-    per_byte = device.power.energy_per_byte_j or 0.0
-    limit = np.asarray(device.power.tdp_w) - np.asarray(device.power.idle_w or 0.0)
-    out = np.zeros(())
-    for p, w in zip(prices, weights, strict=True):
-        flop = energy_per_flop(device, rates(p.row.rate) if p.row.rate else "fp32")
-        joules = p.flops * flop + (p.bytes_read + p.bytes_written) * per_byte
-        out = out + np.minimum(joules, limit * p.seconds) * w
-    return out
-
-
-def _energy(device: Device, latency: Array, dynamic: Array, devices: Array) -> Array | None:
-    """`devices (idle power x latency + dynamic)`; None where the profile has neither idle power nor energies."""
-    power = device.power
-    if power.idle_w is None or (power.energy_per_byte_j is None and not power.energy_per_flop_j):
-        return None
-    return (np.asarray(power.idle_w) * latency + dynamic) * devices
+def _joules(prices: Sequence[RowPrice], weights: Sequence[Array], device: Device, waiting: Array) -> Array:
+    """Energy of all kernels, and of a device that keeps its clocks up while it waits for stages or for the host."""
+    busy = _sum(p.joules * w for p, w in zip(prices, weights, strict=True))
+    return busy + standing_w(device.power) * np.maximum(waiting, 0.0)
 
 
 def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = IDEAL) -> dict[str, Array]:
@@ -290,9 +277,11 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     Weights and caches of the layers of one stage, with the embedding on the first and the head on the last; the peak
     of activations of one microbatch and the largest communication buffer; a constant for the runtime.
     """
-    binding = points.binding()
-    micro = variant.sizes({**binding, "c": points.prefix, CONTEXT: points.context})
-    whole = variant.sizes({**binding, "b": points.batch, "c": points.prefix, CONTEXT: points.context})
+    lengths = {"c": points.prefix, CONTEXT: points.context}
+    whole = variant.sizes({**points.binding("decode"), **lengths, "b": points.batch})
+    phases: list[tuple[PhaseName, dict[Expr, Array]]] = [
+        (name, variant.sizes({**points.binding(name), **lengths})) for name in variant.memory.activations
+    ]
     segments = variant.program.table.segments
     weights, caches, total = np.zeros(()), np.zeros(()), np.full((), -1.0)
     for stage in range(int(np.max(points.pp, initial=1.0))):
@@ -312,8 +301,8 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     return {
         "weights": weights,
         "kv_cache": caches,
-        "activations": _largest(micro[size] for size in variant.memory.activations),
-        "communication": _largest(micro[size] for size in variant.memory.buffers),
+        "activations": _largest(sizes[size] for name, sizes in phases for size in variant.memory.activations[name]),
+        "communication": _largest(sizes[size] for name, sizes in phases for size in variant.memory.buffers[name]),
         "runtime": np.asarray(engine.runtime_bytes),
     }
 

@@ -25,7 +25,19 @@ def estimate_html(estimate: Estimate) -> str:
     """The answer, the memory, where the time goes, and what it rests on."""
     work, plan = estimate.workload, estimate.plan
     asked = f"batch {work.batch}, {work.prefix} cached + {work.isl} prompt + {work.osl} output tokens each"
-    names = ("tp", "pp", "dp", "cp", "ep", "microbatches", "weights", "experts", "activations", "kv")
+    names = (
+        "tp",
+        "pp",
+        "dp",
+        "cp",
+        "ep",
+        "prefill_microbatches",
+        "microbatches",
+        "weights",
+        "experts",
+        "activations",
+        "kv",
+    )
     chosen = [f"{name} {value}" for name in names if (value := getattr(plan, name)) not in (None, 1)]
     return "".join(
         (

@@ -79,14 +79,21 @@ def _levers(architecture: Architecture, device: Device, workload: Workload, plan
         yield first(f"plan.{option}", old, steps)
     smaller = [workload.batch // 2**power for power in range(1, 40) if workload.batch // 2**power >= 1]
     batches: list[tuple[object, Question]] = [
-        (batch, (replace(workload, batch=batch), replace(plan, microbatches=None))) for batch in smaller
+        (batch, (replace(workload, batch=batch), replace(plan, prefill_microbatches=None, microbatches=None)))
+        for batch in smaller
     ]
     yield first("batch", workload.batch, batches)
 
 
 def _open(plan: Plan, **degrees: int) -> Plan:
     """The plan with other degrees; what follows from the degrees is open again."""
-    return replace(plan, ep=plan.ep if plan.strategy == "megatron" else None, microbatches=None, **degrees)
+    return replace(
+        plan,
+        ep=plan.ep if plan.strategy == "megatron" else None,
+        prefill_microbatches=None,
+        microbatches=None,
+        **degrees,
+    )
 
 
 def _demand(architecture: Architecture, device: Device, workload: Workload, plan: Plan) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem
+from gambrel.ir.structure import PhaseName
 
 LARGEST = 2**40
 """Counts above this are refused: products of them would leave the range in which doubles are exact."""
@@ -46,7 +47,9 @@ class Plan:
             the devices.
         cp: Context-parallel degree: the sequence and its cache over devices.
         ep: Devices that share one copy of the experts; None: 1, or all that the strategy spreads experts over.
-        microbatches: Parts of the batch that follow each other through the stages; None: as many as stages, at most
+        prefill_microbatches: Parts of the batch that follow each other through the stages in a prefill; None: four
+            times the stages (GPipe, 2019, section 2: the bubble is negligible from there), at most the batch.
+        microbatches: Parts of the batch that follow each other round the stages in decode; None: as many as stages, at most
             the batch.
         weights, experts, activations, kv: Number formats; None: as the model is published, bf16 where that is silent.
         engine: Engine profile (`vllm-2023-eager`, or the path of one); `ideal` adds no host time.
@@ -58,6 +61,7 @@ class Plan:
     dp: int | None = None
     cp: int = 1
     ep: int | None = None
+    prefill_microbatches: int | None = None
     microbatches: int | None = None
     weights: str | None = None
     experts: str | None = None
@@ -70,7 +74,7 @@ class Plan:
         _check_counts("plan", self)
 
 
-DEGREES = ("tp", "pp", "dp", "cp", "ep", "microbatches")
+DEGREES = ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches")
 LENGTHS = ("batch", "isl", "osl", "prefix")
 
 
@@ -80,7 +84,7 @@ class Points:
 
     Attributes:
         batch, isl, osl, prefix: As in Workload.
-        tp, pp, dp, cp, ep, microbatches: As in Plan.
+        tp, pp, dp, cp, ep, prefill_microbatches, microbatches: As in Plan.
     """
 
     batch: Array
@@ -92,6 +96,7 @@ class Points:
     dp: Array
     cp: Array
     ep: Array
+    prefill_microbatches: Array
     microbatches: Array
 
     @staticmethod
@@ -110,11 +115,15 @@ class Points:
         """Tokens that a cache holds in the end."""
         return self.prefix + self.isl + self.osl
 
-    def binding(self) -> Mapping[str, Array]:
-        """Values of the symbols of a module: `b` is one microbatch, mesh axes are their degrees."""
+    def parts(self, phase: PhaseName) -> Array:
+        """Microbatches of a phase."""
+        return self.prefill_microbatches if phase == "prefill" else self.microbatches
+
+    def binding(self, phase: PhaseName) -> Mapping[str, Array]:
+        """Values of the symbols of a module: `b` is one microbatch of the phase, mesh axes are their degrees."""
         inner = np.minimum(self.ep, self.tp)
         return {
-            "b": np.ceil(self.batch / self.microbatches),
+            "b": np.ceil(self.batch / self.parts(phase)),
             "s": self.isl,
             "tp": self.tp,
             "pp": self.pp,

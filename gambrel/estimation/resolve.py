@@ -43,6 +43,7 @@ class Resolved:
             dp=float(plan.dp or 1),
             cp=float(plan.cp),
             ep=float(plan.ep or 1),
+            prefill_microbatches=float(plan.prefill_microbatches or 1),
             microbatches=float(plan.microbatches or 1),
         )
 
@@ -73,11 +74,11 @@ def resolve(
         notes.append(f"strategy {strategy}: chosen from the degrees")
     spread = {"moe-ep": plan.tp, "attention-dp-moe-ep": dp * plan.cp * plan.tp}.get(strategy, 1)
     ep = plan.ep if plan.ep is not None else spread if is_moe(architecture) else 1
-    microbatches = plan.microbatches
-    if microbatches is None:
-        microbatches = max(min(plan.pp, -(-workload.batch // dp)), 1)
-        if plan.pp > 1:
-            notes.append(f"{microbatches} microbatches: as many as stages, at most the sequences of a replica")
+    replica = max(-(-workload.batch // dp), 1)
+    microbatches = plan.microbatches or min(plan.pp, replica)
+    prefill_microbatches = plan.prefill_microbatches or (min(4 * plan.pp, replica) if plan.pp > 1 else 1)
+    if plan.pp > 1:
+        notes.append(f"{prefill_microbatches} microbatches in prefill, {microbatches} in decode, over {plan.pp} stages")
     structure, format_notes = _structure(architecture, device, plan, strategy)
     degrees = {"tp": plan.tp, "pp": plan.pp, "dp": dp, "cp": plan.cp}
     axes = tuple(axis for axis, degree in degrees.items() if degree > 1) + _expert_axes(strategy, plan, dp, ep)
@@ -88,6 +89,7 @@ def resolve(
         dp=dp,
         cp=plan.cp,
         ep=ep,
+        prefill_microbatches=prefill_microbatches,
         microbatches=microbatches,
         weights=structure.weights,
         experts=structure.experts,

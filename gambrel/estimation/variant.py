@@ -109,7 +109,9 @@ def compile_variant(architecture: Architecture, structure: Structure, *, allow_u
     verify_module(module)
     table = extract(module, allow_unpriced=allow_unpriced)
     memory = memory_table(module)
-    expressions = [item.size for item in memory.residents] + [*memory.activations, *memory.buffers]
+    expressions = [item.size for item in memory.residents]
+    for sizes in (*memory.activations.values(), *memory.buffers.values()):
+        expressions += sizes
     return Variant(
         architecture=architecture,
         structure=structure,

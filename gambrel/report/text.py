@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.points import DEGREES, Plan, Workload
 from gambrel.estimation.result import Estimate, MemoryEstimate, PhaseEstimate, Violation
+from gambrel.estimation.table import FORMAT_OPTIONS
 from gambrel.report.blocks import bar, count, grid, heading, percent, seconds, size
+from gambrel.runtimes import IDEAL
 from gambrel.units import format_quantity
 
 _NOT_SHOWN_BELOW = 0.0005
@@ -38,12 +40,10 @@ def workload_text(workload: Workload) -> str:
 
 def plan_text(plan: Plan) -> str:
     """`megatron, tp 8, pp 2, weights fp8`: the strategy, degrees above one, and formats that are not the plain one."""
-    names = ("tp", "pp", "dp", "cp", "ep", "microbatches")
-    degrees = [f"{name} {value}" for name in names if (value := getattr(plan, name) or 1) > 1]
-    formats = [
-        f"{name} {value}" for name in ("weights", "experts", "activations", "kv") if (value := getattr(plan, name))
-    ]
-    return ", ".join([plan.strategy or "", *(degrees or ["one device"]), *formats])
+    degrees = [f"{name.replace('_', ' ')} {value}" for name in DEGREES if (value := getattr(plan, name) or 1) > 1]
+    formats = [f"{name} {value}" for name in FORMAT_OPTIONS if (value := getattr(plan, name))]
+    engine = [] if plan.engine == IDEAL.name else [f"engine {plan.engine}"]
+    return ", ".join([plan.strategy or "", *(degrees or ["one device"]), *formats, *engine])
 
 
 def title_text(estimate: Estimate) -> str:
@@ -120,13 +120,15 @@ def _phases(estimate: Estimate) -> Iterator[RenderableType]:
             seconds(phase.seconds),
             seconds(phase.floor_seconds),
             percent(phase.bubble_seconds / phase.seconds),
+            percent(phase.host_seconds / phase.seconds),
             percent(phase.mfu),
             percent(phase.mbu),
             phase.bound,
         )
         for name, phase in _named_phases(estimate)
     ]
-    yield grid(rows, right=(1, 2, 3, 4, 5), head=("", "time", "roofline", "waiting", "MFU", "MBU", "bound"))
+    head = ("", "time", "roofline", "bubble", "host", "MFU", "MBU", "bound")
+    yield grid(rows, right=range(1, 7), head=head)
 
 
 def _time(estimate: Estimate, title: str, field: str) -> Iterator[RenderableType]:
@@ -144,10 +146,11 @@ def _time(estimate: Estimate, title: str, field: str) -> Iterator[RenderableType
 
 
 def _shares(phase: PhaseEstimate, parts: Mapping[str, float]) -> dict[str, float]:
-    """Parts of a phase's time; waiting for other pipeline stages is one of them."""
-    waiting = {"waiting": phase.bubble_seconds} if phase.bubble_seconds > 0 else {}
-    whole = sum(parts.values()) + phase.bubble_seconds
-    return {name: value / whole for name, value in {**parts, **waiting}.items()}
+    """Parts of a phase's time; waiting for other pipeline stages and for the host are two of them."""
+    waiting = {"bubble": phase.bubble_seconds, "host": phase.host_seconds}
+    every = {**parts, **{name: value for name, value in waiting.items() if value > 0}}
+    whole = sum(every.values())
+    return {name: value / whole for name, value in every.items()}
 
 
 def _named_phases(estimate: Estimate) -> list[tuple[str, PhaseEstimate]]:
