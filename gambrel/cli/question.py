@@ -51,12 +51,15 @@ class PlanOptions:
         dp: Data-parallel replicas [default: what is left of the devices].
         cp: Context-parallel degree [default: 1].
         ep: Devices that share one copy of the experts [default: as the strategy spreads them].
-        microbatches: Parts of the batch that follow each other through the stages [default: as many as stages].
+        prefill_microbatches: Parts of the batch that follow each other through the stages in a prefill
+            [default: four times the stages].
+        microbatches: The same in decode [default: as many as stages].
         strategy: megatron, sequence-parallel, moe-ep or attention-dp-moe-ep [default: from the degrees].
         weights: Number format of the weights, such as fp8 [default: as published].
         experts: Number format of the experts' weights.
         activations: Number format of the activations that enter products.
         kv: Number format of the cache.
+        engine: What the serving software adds on the host: vllm-2023-eager, a YAML file, ... [default: ideal, nothing].
     """
 
     tp: Counts = None
@@ -64,12 +67,14 @@ class PlanOptions:
     dp: Counts = None
     cp: Counts = None
     ep: Counts = None
+    prefill_microbatches: Counts = None
     microbatches: Counts = None
     strategy: Names = None
     weights: Names = None
     experts: Names = None
     activations: Names = None
     kv: Names = None
+    engine: Names = None
 
 
 _KNOWN_NAMES: Mapping[str, Sequence[str]] = {
@@ -117,12 +122,11 @@ def read_question(workload: WorkloadOptions, plan: PlanOptions, devices: str | N
     problems: list[Problem] = []
     columns: dict[str, Sequence[Cell]] = {}
     count: int | None = None
-    options = [(f"--{f.name}", f.name, getattr(workload, f.name)) for f in fields(workload)]
-    options += [(f"--plan.{f.name}", f.name, getattr(plan, f.name)) for f in fields(plan)]
-    for option, name, text in options:
+    asked = [(f.name, getattr(record, f.name)) for record in (workload, plan) for f in fields(record)]
+    for name, text in asked:
         try:
             if text is not None:
-                columns[name] = _values(option, name, text)
+                columns[name] = _values(_option(name), name, text)
         except PlanError as error:
             problems += error.problems
     try:
@@ -148,7 +152,7 @@ def read_one(workload: WorkloadOptions, plan: PlanOptions, devices: str | None, 
     question = read_question(workload, plan, devices)
     problems = [
         Problem(
-            where=f"--{name}" if name in LENGTHS else f"--plan.{name}",
+            where=_option(name),
             what=f"has {len(question.columns[name])} values, and {command} answers one question at a time",
             fix="Give one value, or ask `gambrel estimate` for a table",
         )
@@ -159,7 +163,14 @@ def read_one(workload: WorkloadOptions, plan: PlanOptions, devices: str | None, 
     return question
 
 
+def _option(name: str) -> str:
+    """How a column is written as an option: `--plan.prefill-microbatches`."""
+    return f"--{name}" if name in LENGTHS else f"--plan.{name.replace('_', '-')}"
+
+
 def _values(option: str, name: str, text: str) -> Sequence[Cell]:
+    if name == "engine":
+        return tuple(dict.fromkeys(word.strip() for word in text.split(",")))  # a name or a path: read where it is used
     if name in _KNOWN_NAMES:
         return parse_names(option, text, _KNOWN_NAMES[name])
     return parse_counts(option, text, least=0 if name == "prefix" else 1)

@@ -33,7 +33,8 @@ def explain_report(estimate: Estimate, *, top: int, phases: tuple[str, ...]) -> 
 
 
 def _phase(title: str, phase: PhaseEstimate, top: int) -> Iterator[RenderableType]:
-    waiting = f", waiting for other stages {seconds(phase.bubble_seconds)}" if phase.bubble_seconds else ""
+    waits = (("bubble", phase.bubble_seconds), ("host", phase.host_seconds))
+    waiting = "".join(f", {name} {seconds(value)}" for name, value in waits if value > 0)
     yield heading(
         f"{title}: {seconds(phase.seconds)}{waiting}; MFU {percent(phase.mfu)}, MBU {percent(phase.mbu)}, "
         f"{phase.bound} bound"

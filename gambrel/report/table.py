@@ -10,8 +10,8 @@ from gambrel.estimation.table import FORMAT_OPTIONS, Cell, EstimateTable
 from gambrel.report.blocks import GAP, count, energy, grid, heading, percent, seconds, size
 
 _FITS = {"ok": Text("fits", style="green"), "does not fit": Text("too big", style="red")}
-_WORDS = ("strategy", *FORMAT_OPTIONS)
-_HEADS = {"microbatches": "micro"}
+_WORDS = ("strategy", *FORMAT_OPTIONS, "engine")
+_HEADS = {"microbatches": "micro", "prefill_microbatches": "prefill micro"}
 
 
 class _Answer(NamedTuple):
@@ -65,17 +65,28 @@ def table_report(table: EstimateTable, varied: Sequence[str], width: int) -> lis
     droppable = [name for name in _FIRST_TO_GO if name in answers]
     while droppable and _width([*questions, *answers.values()]) + GAP + len("too big") > width:
         left_out.append(answers.pop(droppable.pop(0))[0])
-    columns = [*questions, *answers.values()]
-    rows = zip(*(cells for _, cells in columns), statuses, strict=True)
-    head = (*(name for name, _ in columns), "")
-    numbers = [i for i in range(len(columns)) if i >= len(varied) or varied[i] not in _WORDS]
-    parts: list[RenderableType] = [grid(rows, right=numbers, head=head)]
+    words = frozenset(_HEADS.get(name, name) for name in _WORDS)
+    parts: list[RenderableType] = [_lines([*questions, *answers.values()], words, statuses)]
     if reasons:
         parts += [heading("Cannot run"), grid([(f"[{number}]", reason) for reason, number in reasons.items()])]
     if left_out:
         note = f"\nA wider terminal also shows {', '.join(reversed(left_out))}; --format json has everything."
         parts.append(Text(note, style="dim"))
     return parts
+
+
+def _lines(columns: Sequence[tuple[str, Sequence[str]]], words: frozenset[str], statuses: Sequence[Text]) -> Text:
+    """The table as one text: its cells have no line ends, and a rich table of many thousand rows takes too long."""
+    padded: list[list[str]] = []
+    for head, cells in columns:
+        width = max(map(len, (head, *cells)))
+        padded.append([cell.ljust(width) if head in words else cell.rjust(width) for cell in (head, *cells)])
+    gap = " " * GAP
+    head, *rows = zip(*padded, strict=True)
+    out = Text(gap.join(head), no_wrap=True, overflow="ignore")
+    for cells, status in zip(rows, statuses, strict=True):
+        out.append(f"\n{gap.join(cells)}{gap}").append_text(status)
+    return out
 
 
 def _plain(value: Cell) -> str:
