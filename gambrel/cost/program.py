@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gambrel.cost.compress import compress, has_arrays
-from gambrel.cost.engines import price
+from gambrel.cost.energy import OperatingPoint, operate
 from gambrel.cost.extract import CostTable
 from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
 from gambrel.cost.roofline import roofline
@@ -39,6 +39,7 @@ class RowPrice:
         row: The row.
         seconds: One execution.
         bound: Index into BOUNDS; at the middle of the decode where the row depends on the cached length.
+        joules: One execution on one device, what the device takes without work included.
         floor_seconds: One execution at the plain roofline.
         count: Executions in one repetition of its segment, or in one pass.
         flops, bytes_read, bytes_written, network_bytes: Of one execution on one device.
@@ -47,6 +48,7 @@ class RowPrice:
     row: Row
     seconds: Array
     bound: NDArray[np.int8]
+    joules: Array
     floor_seconds: Array
     count: Array
     flops: Array
@@ -115,17 +117,18 @@ class _RowGroup:
         if not self.rows:
             return {}
         values = self.compiled(binding)
-        made: dict[tuple[object, ...], tuple[Array, NDArray[np.int8], Array]] = {}
+        made: dict[tuple[object, ...], tuple[OperatingPoint, Array]] = {}
         out: dict[int, RowPrice] = {}
         for row in self.rows:
             key = row.kernel.key if row.kernel is not None else ()
             if key not in made:
                 made[key] = _price(row.kernel, device, rates, values)
-            seconds, bound, floor = made[key]
+            point, floor = made[key]
             out[id(row)] = RowPrice(
                 row=row,
-                seconds=seconds,
-                bound=bound,
+                seconds=point.seconds,
+                bound=point.bound,
+                joules=point.joules,
                 floor_seconds=floor,
                 count=values[row.count],
                 flops=values[row.flops],
@@ -151,10 +154,11 @@ class _RowGroup:
 
 def _price(
     kernel: KernelSpec | None, device: Device, rates: Rates, values: Mapping[Expr, Array]
-) -> tuple[Array, NDArray[np.int8], Array]:
+) -> tuple[OperatingPoint, Array]:
+    """The operating point of a kernel, and its seconds at the plain roofline."""
     if kernel is None:
         zero = np.zeros(())
-        return zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero
+        return OperatingPoint(zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero), zero
     rate = kernel.constants.get("rate")
     if isinstance(rate, str):
         kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
@@ -163,10 +167,10 @@ def _price(
     if kernel.kind in (Gemm, GroupedGemm) and not has_arrays(device):
         compressed = compress(sizes)
         if compressed is not None:
-            cost = price(kernel.bind(compressed.sizes), device)
-            return compressed.spread(cost.seconds), compressed.spread(cost.bound), floor
-    cost = price(kernel.bind(sizes), device)
-    return cost.seconds, cost.bound, floor
+            point = operate(kernel.bind(compressed.sizes), device)
+            spread = compressed.spread
+            return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), floor
+    return operate(kernel.bind(sizes), device), floor
 
 
 def _average(item: RowPrice, weights: Array) -> RowPrice:
@@ -178,6 +182,7 @@ def _average(item: RowPrice, weights: Array) -> RowPrice:
         item,
         seconds=mean(item.seconds),
         bound=bound,
+        joules=mean(item.joules),
         floor_seconds=mean(item.floor_seconds),
         count=mean(item.count),
         flops=mean(item.flops),

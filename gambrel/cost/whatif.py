@@ -1,4 +1,4 @@
-"""What-if arrays in a device: apply a function to every number that is an array."""
+"""What-ifs on a device: a function of every number that is an array, another clock of its units."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -15,6 +15,19 @@ Record = TypeVar("Record", Device, Link, Power)
 def map_numbers(device: Device, change: Callable[[Number], Number]) -> Device:
     """The device with every array among its numbers changed; plain scalars stay as they are."""
     return _map(device, change)
+
+
+def scale_clock(device: Device, share: Number) -> Device:
+    """The device with its units and its cache at a share of their clock; memory, links and launches keep theirs."""
+    cache = device.cache_bandwidth_bytes_per_s
+    return replace(
+        device,
+        clock_hz=device.clock_hz * share,
+        matrix_flops_per_s={name: rate * share for name, rate in device.matrix_flops_per_s.items()},
+        sparse_flops_per_s={name: rate * share for name, rate in device.sparse_flops_per_s.items()},
+        vector_flops_per_s=device.vector_flops_per_s * share,
+        cache_bandwidth_bytes_per_s=None if cache is None else cache * share,
+    )
 
 
 def _map(record: Record, change: Callable[[Number], Number]) -> Record:

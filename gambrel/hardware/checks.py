@@ -30,7 +30,7 @@ def check(profile: Profile, *, physics: bool = True) -> list[Finding]:
         physics: Whether to compare peaks, clocks, levels and power with each other; a what-if may leave them behind,
             but not the order of the network, which says which level a collective crosses.
     """
-    rules: tuple[Callable[[Profile], Iterator[Finding]], ...] = (_references, _positive, _usable, _link_order)
+    rules: tuple[Callable[[Profile], Iterator[Finding]], ...] = (_references, _positive, _usable, _link_order, _limits)
     if physics:
         rules += (_peaks, _sparsity, _memory_order, _host_order, _power)
     return [finding for rule in rules for finding in rule(profile)]
@@ -164,9 +164,30 @@ def _power(profile: Profile) -> Iterator[Finding]:
     power = profile.power
     if power.idle and power.idle.value >= power.tdp.value:
         yield Finding(("power", "idle"), f"power.idle is {_show(power.idle)}", f"tdp is {_show(power.tdp)}")
+    levels = [(name, level) for name in ("idle", "static", "active", "tdp") if (level := getattr(power, name))]
+    for (lower, a), (higher, b) in pairwise(levels):
+        if a.value > b.value and (lower, higher) != ("idle", "tdp"):
+            yield Finding(("power", lower), f"power.{lower} is {_show(a)}", f"{higher} is {_show(b)}")
+    if power.cap and power.cap.value > power.tdp.value:
+        yield Finding(("power", "cap"), f"power.cap is {_show(power.cap)}", f"tdp is {_show(power.tdp)}")
     if power.all_in and power.all_in.value < power.tdp.value:
         why = f"it includes the device, whose tdp is {_show(power.tdp)}"
         yield Finding(("power", "all_in"), f"power.all_in is {_show(power.all_in)}", why)
+
+
+def _limits(profile: Profile) -> Iterator[Finding]:
+    power = profile.power
+    floor = power.active or power.static or power.idle
+    if power.cap and floor and power.cap.value <= floor.value:
+        why = f"the device takes {_show(floor)} before it does any work, so no clock is low enough"
+        yield Finding(("power", "cap"), f"power.cap is {_show(power.cap)}", why)
+    if power.voltage_floor and power.voltage_floor.value >= 1:
+        why = "it is the share of the voltage that remains at the lowest clock"
+        yield Finding(("power", "voltage_floor"), f"power.voltage_floor is {_show(power.voltage_floor)}", why)
+    if (power.cap or power.clock) and not power.energy_per_flop:
+        name = "cap" if power.cap else "clock"
+        why = "without energies of arithmetic nobody knows which clock a limit leaves"
+        yield Finding(("power", name), f"power.{name} without power.energy_per_flop", why, "Add energies per FLOP")
 
 
 def _show(quantity: Quantity) -> str:

@@ -24,6 +24,7 @@ class Link:
         latency_s: Start-up time of one message.
         topology: How the devices of the domain are joined.
         in_network_reduction: Whether the switch can reduce (NVLink SHARP).
+        energy_per_byte_j: To send one byte; None where the profile does not say.
     """
 
     name: str
@@ -32,17 +33,38 @@ class Link:
     latency_s: Number
     topology: Topology
     in_network_reduction: bool = False
+    energy_per_byte_j: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Power:
-    """Power and energy of one device; None where the profile does not say."""
+    """Power and energy of one device; None where the profile does not say.
+
+    Attributes:
+        tdp_w: Default power limit, under which the engine's parameters were measured.
+        idle_w: With nothing running.
+        all_in_w: Share of the facility.
+        energy_per_flop_j: Of one FLOP by number format, at the nominal voltage.
+        energy_per_byte_j: Of one byte between device memory and the units.
+        energy_per_cache_byte_j: Of one byte from the last-level cache.
+        static_w: With clocks up, between kernels; idle where None.
+        active_w: Under a kernel, before its FLOPs and bytes count; static where None.
+        cap_w: A power limit below the default one.
+        clock_hz: A clock that the units do not exceed.
+        voltage_floor: `v(s) = floor + (1 - floor) s` of voltage over clock, both over their nominal values.
+    """
 
     tdp_w: Number
     idle_w: Number | None = None
     all_in_w: Number | None = None
     energy_per_flop_j: Mapping[str, Number]
     energy_per_byte_j: Number | None = None
+    energy_per_cache_byte_j: Number | None = None
+    static_w: Number | None = None
+    active_w: Number | None = None
+    cap_w: Number | None = None
+    clock_hz: Number | None = None
+    voltage_floor: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +94,7 @@ class Device:
         parameter_grades: By family of `parameters`: `calibrated` where this device's own profile gives fitted values,
             `transferred` where it inherits them from its generation; a family missing here counts as transferred.
         profile_hash: First 12 hex digits of the SHA-256 of the merged profile with all overrides.
+        uncertainty: By family of `parameters`: how far measured times lie from estimates, as ratios by regime.
     """
 
     name: str
@@ -96,3 +119,4 @@ class Device:
     parameter_grades: Mapping[str, Literal["transferred", "calibrated"]] = field(
         default_factory=dict[str, Literal["transferred", "calibrated"]]
     )
+    uncertainty: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])

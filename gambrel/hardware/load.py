@@ -92,6 +92,7 @@ def to_device(profile: Profile) -> Device:
                 latency_s=link.latency.value,
                 topology=link.topology,
                 in_network_reduction=link.in_network_reduction,
+                energy_per_byte_j=_value(link.energy),
             )
             for name, link in profile.links.items()
         ),
@@ -101,6 +102,12 @@ def to_device(profile: Profile) -> Device:
             all_in_w=_value(power.all_in),
             energy_per_flop_j={name: energy.value for name, energy in power.energy_per_flop.items()},
             energy_per_byte_j=_value(memory.energy),
+            energy_per_cache_byte_j=_value(cache.energy) if cache else None,
+            static_w=_value(power.static),
+            active_w=_value(power.active),
+            cap_w=_value(power.cap),
+            clock_hz=_value(power.clock),
+            voltage_floor=_value(power.voltage_floor),
         ),
         price_usd_per_h=_value(rent),
         parameters={

@@ -171,13 +171,31 @@ class HostTier:
 class PowerSection:
     """Power of one device and energy of its arithmetic."""
 
-    tdp: Annotated[Quantity, Field("Sustained limit of the device or module", ("W",))]
+    tdp: Annotated[
+        Quantity, Field("Default limit of the device or module, which measured parameters of engines contain", ("W",))
+    ]
     idle: Annotated[Quantity | None, Field("With nothing running", ("W",))] = None
+    static: Annotated[Quantity | None, Field("With clocks up, between kernels; taken as idle where absent", ("W",))] = (
+        None
+    )
+    active: Annotated[
+        Quantity | None,
+        Field("Under any kernel, before its FLOPs and bytes count; taken as static where absent", ("W",)),
+    ] = None
+    cap: Annotated[
+        Quantity | None, Field("A lower limit than `tdp`: the clock of the units falls until it is kept", ("W",))
+    ] = None
+    clock: Annotated[Quantity | None, Field("A clock that the units do not exceed (a locked clock)", ("Hz",))] = None
+    voltage_floor: Annotated[
+        Quantity | None,
+        Field("f of `f + (1 - f) x`, the share of the nominal voltage at the share x of the nominal clock", ("count",)),
+    ] = None
     all_in: Annotated[Quantity | None, Field("Share of the facility: host, network and cooling included", ("W",))] = (
         None
     )
     energy_per_flop: Annotated[
-        Mapping[NumberFormat, Quantity], Field("Dynamic energy of one operation by number format", ("J/FLOP", "J/OP"))
+        Mapping[NumberFormat, Quantity],
+        Field("Energy of one operation at the nominal clock, by number format", ("J/FLOP", "J/OP")),
     ] = field(default_factory=dict[NumberFormat, Quantity])
 
 

@@ -112,7 +112,9 @@ def _rules() -> str:
 - A peak is units x `per_clock` x clock within {PEAK_TOLERANCE:.0%}; a dense peak is at most the sparse one.
 - Outward, the capacity of memory levels (of all instances together) grows and their bandwidth falls.
 - Host tiers stand nearest first: their bandwidth falls.
-- `usable` is at most `capacity`; `idle` is below `tdp`, `tdp` at most `all_in`.
+- `usable` is at most `capacity`; `idle` is below `tdp`, `tdp` at most `all_in`, `cap` at most `tdp`.
+- `idle`, `static`, `active` and `tdp` do not fall in this order.
+- `cap` is above `active`; `cap` and `clock` need energies per FLOP; `voltage_floor` is below 1.
 - Domains of `links` grow outward and hold at least 2 devices.
 
 A what-if (`--set`) may break the rules on peaks, memory and host order, and power, and no other.
