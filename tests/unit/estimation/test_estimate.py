@@ -153,7 +153,9 @@ def test_one_stage_is_no_pipeline(model: str, device: str) -> None:
 def test_stages_split_the_work_and_wait_for_each_other() -> None:
     workload = Workload(batch=8, isl=512, osl=64)
     one = estimate("gpt3-175b", "a100-sxm-80gb", plan=Plan(tp=8), workload=workload)
-    four = estimate("gpt3-175b", "a100-sxm-80gb", plan=Plan(tp=8, pp=4, microbatches=1), workload=workload)
+    four = estimate(
+        "gpt3-175b", "a100-sxm-80gb", plan=Plan(tp=8, pp=4, prefill_microbatches=1, microbatches=1), workload=workload
+    )
     assert four.prefill.flops == pytest.approx(one.prefill.flops / 4, rel=CLOSE)
     # One microbatch is on one stage at a time: three quarters of the devices wait.
     assert four.prefill.bubble_seconds == pytest.approx(0.75 * four.prefill.seconds, rel=0.01)
@@ -201,7 +203,9 @@ def test_each_lever_makes_it_fit(model: str, device: str, plan: Plan, workload: 
 
 def apply(plan: Plan, workload: Workload, name: str, value: str) -> tuple[Plan, Workload]:
     """What a lever says, done by hand: what follows from the degrees is left open."""
-    opened = replace(plan, microbatches=None, ep=plan.ep if plan.strategy == "megatron" else None)
+    opened = replace(
+        plan, prefill_microbatches=None, microbatches=None, ep=plan.ep if plan.strategy == "megatron" else None
+    )
     if name == "batch":
         return opened, replace(workload, batch=int(value))
     field = name.removeprefix("plan.")
