@@ -101,8 +101,8 @@ class Attention:
     pairs: Number
     heads: Number
     kv_heads: Number
-    head_dim: Number
-    v_head_dim: Number
+    head_dim: float
+    v_head_dim: float
     q_bytes: float
     kv_bytes: float
     kv_bytes_total: Number
