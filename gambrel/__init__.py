@@ -7,15 +7,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gambrel.calibration.predict import KernelEstimates, predict_kernels
     from gambrel.estimation.api import compile, estimate, load, machine
     from gambrel.estimation.points import Plan, Workload
     from gambrel.estimation.table import estimate_table
 
 __version__ = "0.1.0"
 
-__all__ = ["Plan", "Workload", "__version__", "compile", "estimate", "estimate_table", "load", "machine"]
+__all__ = [
+    "KernelEstimates",
+    "Plan",
+    "Workload",
+    "__version__",
+    "compile",
+    "estimate",
+    "estimate_table",
+    "load",
+    "machine",
+    "predict_kernels",
+]
 
 _HOMES = {
+    "KernelEstimates": "gambrel.calibration.predict",
     "Plan": "gambrel.estimation.points",
     "Workload": "gambrel.estimation.points",
     "compile": "gambrel.estimation.api",
@@ -23,6 +36,7 @@ _HOMES = {
     "estimate_table": "gambrel.estimation.table",
     "load": "gambrel.estimation.api",
     "machine": "gambrel.estimation.api",
+    "predict_kernels": "gambrel.calibration.predict",
 }
 
 

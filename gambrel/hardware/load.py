@@ -10,7 +10,7 @@ from typing import cast
 from gambrel.errors import Problem, ProfileError
 from gambrel.hardware.checks import check
 from gambrel.hardware.device import Device, Link, Power
-from gambrel.hardware.profile import Grade, Profile, Quantity, count_in_device
+from gambrel.hardware.profile import Grade, Profile, Quantity, Residuals, count_in_device
 from gambrel.hardware.read import read_profile
 from gambrel.hardware.resolve import Resolved, find_profile, locate, resolve, shipped_names
 from gambrel.hardware.tree import Mapping as Tree
@@ -116,7 +116,19 @@ def to_device(profile: Profile) -> Device:
         },
         profile_hash=profile.hash,
         parameter_grades=profile.parameter_grades,
+        uncertainty={family: residual_numbers(bounds) for family, bounds in profile.uncertainty.items()},
     )
+
+
+def residual_numbers(bounds: Residuals) -> dict[str, float]:
+    """Bounds without their provenance; the split in seconds."""
+    return {
+        "split_s": bounds.split.value,
+        "small_lower": bounds.small_lower.value,
+        "small_upper": bounds.small_upper.value,
+        "large_lower": bounds.large_lower.value,
+        "large_upper": bounds.large_upper.value,
+    }
 
 
 def _read(resolved: Resolved) -> tuple[Profile, list[Problem]]:

@@ -209,6 +209,17 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Residuals:
+    """Bounds of measured over estimated time that 95 % of the calls keep, by the length of the estimate."""
+
+    split: Annotated[Quantity, Field("Estimates up to this are small", ("s",))]
+    small_lower: Annotated[Quantity, Field("Lower bound of small ones", ("count",))]
+    small_upper: Annotated[Quantity, Field("Upper bound of small ones", ("count",))]
+    large_lower: Annotated[Quantity, Field("Lower bound of the longer ones", ("count",))]
+    large_upper: Annotated[Quantity, Field("Upper bound of the longer ones", ("count",))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One device and the network around it, every number with its provenance.
 
@@ -251,6 +262,9 @@ class Profile:
     parameters: Annotated[
         Mapping[str, Mapping[str, Quantity]], Field("Parameters of the cost engine by op family and name", DIMENSIONS)
     ] = field(default_factory=dict[str, Mapping[str, Quantity]])
+    uncertainty: Annotated[
+        Mapping[str, Residuals], Field("How far measured times lie from estimates, by op family as in `parameters`")
+    ] = field(default_factory=dict[str, Residuals])
     sources: Annotated[Mapping[str, Source], Field("Sources by the key that numbers name")]
     hash: str = ""
     parameter_grades: Mapping[str, Grade] = field(default_factory=dict[str, Grade])

@@ -29,14 +29,18 @@ def _kv_heads(rows: Rows) -> Array:
     return np.where(x["num_kv_heads"] > 0, x["num_kv_heads"], x["num_heads"])
 
 
-def groupings(rows: Rows) -> Text:
-    """How many query heads share a key head, as one of GROUPINGS."""
+def classes(rows: Rows) -> Text:
+    """Head size and how many query heads share a key head: kinds of rows that run kernels of their own."""
     group = rows.numbers["num_heads"] / np.maximum(_kv_heads(rows), 1.0)
-    return Text(np.where(group <= 1.0, 0, np.where(group <= MQA_GROUP, 1, 2)).astype(np.intp), GROUPINGS)
+    kind = np.where(group <= 1.0, 0, np.where(group <= MQA_GROUP, 1, 2))
+    sizes, size = np.unique(rows.numbers["head_dim"], return_inverse=True)
+    names = tuple(f"{d:g} {name}" for d in sizes.tolist() for name in GROUPINGS)
+    return Text((size * len(GROUPINGS) + kind).astype(np.intp), names)
 
 
 def _attention(rows: Rows, queries: Array, keys: Array, pairs: Array, *, decode: bool) -> Call:
     x, library = rows.numbers, rows.only(LIBRARY)
+    head_dim = float(x["head_dim"][0]) if rows.length else 0.0
     compute, cache = rows.only("dtype"), rows.only("kv_dtype")
     kv_heads = _kv_heads(rows)
     q_bytes = max(FORMATS[compute].a_bytes, 2.0)
@@ -48,11 +52,11 @@ def _attention(rows: Rows, queries: Array, keys: Array, pairs: Array, *, decode:
         pairs=pairs,
         heads=x["num_heads"],
         kv_heads=kv_heads,
-        head_dim=x["head_dim"],
-        v_head_dim=x["head_dim"],
+        head_dim=head_dim,
+        v_head_dim=head_dim,
         q_bytes=q_bytes,
         kv_bytes=kv_bytes,
-        kv_bytes_total=x["batch"] * keys * kv_heads * 2.0 * x["head_dim"] * kv_bytes,
+        kv_bytes_total=x["batch"] * keys * kv_heads * 2.0 * head_dim * kv_bytes,
         decode=decode,
         rate=FORMATS[compute].rate,
         prologue=library.partition("-")[0] in SERVING and not decode,
@@ -96,6 +100,7 @@ ATTENTION_PREFILL = Operation(
         *SHAPE,
     ),
     build=prefill,
+    classes=classes,
     site=_site,
     known=_KNOWN,
     derived={LIBRARY: LIBRARY_FROM},
@@ -111,7 +116,7 @@ ATTENTION_DECODE = Operation(
     site=_site,
     known=_KNOWN,
     derived={LIBRARY: LIBRARY_FROM},
-    classes=groupings,
+    classes=classes,
     split=_SPLIT,
     dtypes=("dtype", "kv_dtype"),
     aliases=("generation_attention",),
