@@ -1,0 +1,1 @@
+"""Published measurements, as the tables that calibration and accuracy read."""
