@@ -8,6 +8,7 @@ GROUPS = {
     "models": "List the shipped models; show how a config is understood.",
     "ops": "List the operations of the IR.",
     "hw": "List, show and check hardware profiles.",
+    "data": "Import measurements.",
 }
 """Commands that have subcommands, and what each is about."""
 
@@ -54,6 +55,11 @@ COMMANDS = (
     Command("hw list", "gambrel.cli.hw:list_", "List the shipped hardware profiles."),
     Command("hw show", "gambrel.cli.hw:show", "Show every number of a profile with its source."),
     Command("hw validate", "gambrel.cli.hw:validate", "Check profiles; reports all errors of a file at once."),
+    Command(
+        "data import",
+        "gambrel.cli.data:import_",
+        "Turn published measurements into tables to calibrate with and to score against.",
+    ),
 )
 
 
