@@ -18,6 +18,7 @@ from gambrel.cost.vectorise import Array
 from gambrel.estimation.points import Points
 from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device, Number
+from gambrel.ir.expr import Expr
 from gambrel.ir.structure import PhaseName
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
@@ -147,14 +148,14 @@ class _Question:
 
 def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     variant, device, rates, points = ask.variant, ask.device, ask.rates, ask.points
-    binding = points.binding()
+    binding = points.binding(name)
     prices = variant.program.phase(name).evaluate(device, rates, binding, span)
     segments = variant.program.table.segments
     repetitions = {item.label: float(item.repetitions) for item in segments}
     runs = [p.count * repetitions.get(p.row.segment, 1.0) for p in prices]
     whole = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
     slowest = _slowest_stage(prices, segments, points.pp, whole)
-    m = points.microbatches
+    m = points.parts(name)
     alone = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
     seconds = _with_host(
         ask, name, _sum(np.where(p.seconds > 0.0, n, 0.0) for p, n in zip(prices, runs, strict=True)), alone
@@ -191,7 +192,7 @@ def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -
     """
     points, engine = ask.points, ask.engine
     if name == "prefill":
-        host = points.microbatches * launches * engine.prefill_launch_s / points.pp
+        host = points.prefill_microbatches * launches * engine.prefill_launch_s / points.pp
         return np.maximum(alone, host) + engine.prefill_overhead_s
     host = points.microbatches * launches * engine.decode_launch_s / points.pp
     sequences = np.ceil(points.batch / points.dp)
@@ -276,9 +277,11 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     Weights and caches of the layers of one stage, with the embedding on the first and the head on the last; the peak
     of activations of one microbatch and the largest communication buffer; a constant for the runtime.
     """
-    binding = points.binding()
-    micro = variant.sizes({**binding, "c": points.prefix, CONTEXT: points.context})
-    whole = variant.sizes({**binding, "b": points.batch, "c": points.prefix, CONTEXT: points.context})
+    lengths = {"c": points.prefix, CONTEXT: points.context}
+    whole = variant.sizes({**points.binding("decode"), **lengths, "b": points.batch})
+    phases: list[tuple[PhaseName, dict[Expr, Array]]] = [
+        (name, variant.sizes({**points.binding(name), **lengths})) for name in variant.memory.activations
+    ]
     segments = variant.program.table.segments
     weights, caches, total = np.zeros(()), np.zeros(()), np.full((), -1.0)
     for stage in range(int(np.max(points.pp, initial=1.0))):
@@ -298,8 +301,8 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     return {
         "weights": weights,
         "kv_cache": caches,
-        "activations": _largest(micro[size] for size in variant.memory.activations),
-        "communication": _largest(micro[size] for size in variant.memory.buffers),
+        "activations": _largest(sizes[size] for name, sizes in phases for size in variant.memory.activations[name]),
+        "communication": _largest(sizes[size] for name, sizes in phases for size in variant.memory.buffers[name]),
         "runtime": np.asarray(engine.runtime_bytes),
     }
 
