@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gambrel.calibration.importers.column_map import Cell, ColumnMap, parse_map
-from gambrel.calibration.importers.manifest import NAME, ImportRecord
+from gambrel.calibration.importers.manifest import NAME, ImportRecord, content, load
 from gambrel.calibration.importers.run import Mode, import_measurements
 from gambrel.calibration.importers.source import Request
 from gambrel.cli.output import Format, print_json, print_table
@@ -26,11 +26,11 @@ def import_(
     out: Annotated[Path, Parameter(name=("--out", "-o"))],
     op: Several = (),
     device: Several = (),
-    dtype: str = "",
-    map: str = "",
-    label: str = "",
-    append: Annotated[bool, Parameter(negative="")] = False,
-    force: Annotated[bool, Parameter(negative="")] = False,
+    dtype: Annotated[str, Parameter(show_default=False)] = "",
+    map: Annotated[str, Parameter(show_default=False)] = "",
+    label: Annotated[str, Parameter(show_default=False)] = "",
+    append: Annotated[bool, Parameter(negative="", show_default=False)] = False,
+    force: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     format: Format = "table",
 ) -> None:
     """Turn published measurements into tables to calibrate with and to score against.
@@ -61,15 +61,19 @@ def import_(
     record = import_measurements(source, request, out, mode=mode, progress=_progress())
     _warn(record)
     if format == "json":
-        print_json(record.to_json())
+        print_json(content(load(out)))
         return
     rows = [
         (table, device, f"{count:,}")
         for table, devices in record.written().items()
         for device, count in sorted(devices.items())
     ]
+    if not rows:
+        print(f"nothing new for {out}")
+        return
     print_table(("table", "device", ">rows"), rows)
-    print(f"\n{sum(sum(d.values()) for d in record.written().values()):,} rows in {out}; see {out / NAME}")
+    total = sum(sum(devices.values()) for devices in record.written().values())
+    print(f"\n{total:,} rows in {out}; {out / NAME} says where each came from")
 
 
 def _columns(text: str, devices: Sequence[str], dtype: str) -> ColumnMap:
@@ -94,7 +98,7 @@ def _columns(text: str, devices: Sequence[str], dtype: str) -> ColumnMap:
 def _warn(record: ImportRecord) -> None:
     """Say what was not imported, and why."""
     for reason, count in record.skipped().most_common():
-        print(f"skipped {count:,} measurements: {reason}", file=sys.stderr)
+        print(f"skipped {count:,} measurement{'s' * (count != 1)}: {reason}", file=sys.stderr)
     for file, reason in record.skipped_files.items():
         print(f"skipped {file}: {reason}", file=sys.stderr)
 

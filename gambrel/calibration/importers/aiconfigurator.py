@@ -22,25 +22,17 @@ from gambrel.errors import Problem, UsageError
 SYSTEMS = {"a100_sxm": "A100-SXM-80GB", "a100_pcie": "A100-PCIe-80GB"}
 """Devices whose folder leaves the memory out (80 GiB according to their system files)."""
 
-LAYOUTS = (
-    "systems/data",
-    "aiconfigurator_core/systems/data",
-    "aiconfigurator/systems/data",
-    "src/aiconfigurator_core/systems/data",
-    "src/aiconfigurator/systems/data",
-    "aic-core/src/aiconfigurator_core/systems/data",
-)
-"""Where the tables are, seen from a site-packages folder, an installed package, or a checkout."""
-
 
 def find(request: Request) -> Found:
-    """The tables below a site-packages folder, an installed package, its `systems/data`, or a folder in that.
+    """The tables below a site-packages folder, a checkout, `systems/data`, or a folder in that.
 
     Raises:
         UsageError: There are none.
     """
-    root, below = _data_folder(request.path)
-    files = sorted(p for p in below.rglob("*_perf.*") if p.suffix in (".parquet", ".txt", ".csv"))
+    base = request.path.resolve()
+    found = sorted(p for p in base.rglob("*_perf.*") if p.suffix in (".parquet", ".txt", ".csv"))
+    # files elsewhere are no tables of the package, unless the folder is a copy of its data
+    files = [path for path in found if _data_folder(path)] or found
     if not files:
         raise UsageError(
             Problem(
@@ -50,21 +42,23 @@ def find(request: Request) -> Found:
                 "since release 0.12 its tables are in the package aiconfigurator-core",
             )
         )
-    version = _version(root)
+    folders = {_data_folder(path) or base for path in files}
+    systems = {path.relative_to(_data_folder(path) or base).parts[0] for path in files}
+    version = _version(min(folders))
     label = request.label or f"aiconfigurator-{version}".rstrip("-")
-    return Found(root=root, files=files, label=label, version=version, read=partial(_read, root, label, request))
+    return Found(
+        root=min(folders) if len(folders) == 1 else base,
+        files=files,
+        label=label,
+        version=version,
+        read=partial(_read, base, label, request),
+        devices=tuple(sorted({device_of(system) for system in systems} | systems)),
+    )
 
 
-def _data_folder(path: Path) -> tuple[Path, Path]:
-    """The folder of all systems, and the folder to read."""
-    for layout in LAYOUTS:
-        if (path / layout).is_dir():
-            return path / layout, path / layout
-    full = path.resolve()
-    for folder in (full, *full.parents):
-        if folder.name == "data" and folder.parent.name == "systems":
-            return folder, full
-    return full, full
+def _data_folder(path: Path) -> Path | None:
+    """The folder `systems/data` that a file is in."""
+    return next((x for x in path.parents if x.name == "data" and x.parent.name == "systems"), None)
 
 
 def _version(root: Path) -> str:
@@ -86,8 +80,8 @@ def device_of(system: str) -> str:
     return SYSTEMS.get(system) or "-".join(words).replace("PCIE", "PCIe")
 
 
-def _read(root: Path, label: str, request: Request, path: Path) -> FileRead:
-    parts = path.relative_to(root).parts
+def _read(base: Path, label: str, request: Request, path: Path) -> FileRead:
+    parts = path.relative_to(_data_folder(path) or base).parts
     if len(parts) not in (4, 5):
         return FileRead(path=path, whole="is not at <system>/<backend>/<version>/<table>")
     system, backend, version = parts[0], parts[-3], parts[-2]

@@ -121,7 +121,7 @@ class TableWriter:
             keep: Whether rows that the file holds already stay, before the new ones.
 
         Raises:
-            UnreadableError: The file is there, and is no Parquet file.
+            UnreadableError: The file is there, and cannot be continued.
         """
         import pyarrow.parquet
 
@@ -130,12 +130,19 @@ class TableWriter:
         old = pyarrow.parquet.ParquetFile(path) if keep and _is_parquet(path) else None
         self._schema = _schema(TABLES[name], old.schema_arrow if old else None)
         self._writer = pyarrow.parquet.ParquetWriter(self.partial, self._schema, compression="zstd")
-        if old:
-            for batch in old.iter_batches(batch_size=100_000):
+        try:
+            for batch in old.iter_batches(batch_size=100_000) if old else ():
                 self._append(dict(zip(batch.schema.names, batch.columns, strict=True)), batch.num_rows)
+        except UnreadableError:
+            self.discard()
+            raise
 
     def write(self, block: Block) -> None:
-        """Append the rows of a block."""
+        """Append the rows of a block.
+
+        Raises:
+            UnreadableError: A column of the file that is continued cannot hold them.
+        """
         import pyarrow
 
         columns: dict[str, pyarrow.Array] = {}
@@ -151,10 +158,18 @@ class TableWriter:
     def _append(self, columns: "Mapping[str, pyarrow.Array]", length: int) -> None:
         import pyarrow
 
-        arrays = [
-            columns[field.name].cast(field.type) if field.name in columns else pyarrow.nulls(length, type=field.type)
-            for field in self._schema
-        ]
+        arrays: list[pyarrow.Array] = []
+        for field in self._schema:
+            if field.name not in columns:
+                arrays.append(pyarrow.nulls(length, type=field.type))
+                continue
+            try:
+                arrays.append(columns[field.name].cast(field.type))
+            except pyarrow.ArrowException:
+                found = columns[field.name].type
+                raise UnreadableError(
+                    f"cannot be continued: its column {field.name!r} is {field.type}, the new one {found}"
+                ) from None
         self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
 
     def close(self) -> None:

@@ -126,10 +126,15 @@ def load(folder: Path) -> list[Json]:
     return cast("list[Json]", cast("Json", content).get("imports", []))
 
 
+def content(imports: Sequence[Json]) -> Json:
+    """A manifest that lists imports."""
+    return {"format": FORMAT, "imports": list(imports)}
+
+
 def store(folder: Path, imports: Sequence[Json]) -> None:
     """Write a folder's manifest, whole or not at all."""
     partial = folder / f".{NAME}.partial"
-    partial.write_text(json.dumps({"format": FORMAT, "imports": imports}, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps(content(imports), indent=1) + "\n", encoding="utf-8")
     partial.replace(folder / NAME)
 
 

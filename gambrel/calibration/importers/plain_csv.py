@@ -102,14 +102,14 @@ def _check_required(cells: Mapping[str, Cell], table: str, path: Path) -> list[P
         return []
     options = [f"--{name}" for name in ("device", "dtype") if name in absent]
     mapped = [name for name in absent if f"--{name}" not in options]
-    ways = [f"give {' and '.join(options)}"] if options else []
-    ways += [f"map them: --map {','.join(f'{name}=COLUMN' for name in mapped)}"] if mapped else []
+    ways = [f"Give {' and '.join(options)}"] if options else []
+    ways += [f"Map columns: --map {','.join(f'{name}=COLUMN' for name in mapped)}"] if mapped else []
     return [
         Problem(
             where=str(path),
             what=f"has no column {', '.join(absent)}",
             why=f"the table {table!r} needs {'it' if len(absent) == 1 else 'them'}",
-            fix=" and ".join(ways).capitalize(),
+            fix=". ".join(ways),
         )
     ]
 

@@ -16,7 +16,7 @@ from gambrel.calibration.importers.arrow import TableWriter, require_pyarrow
 from gambrel.calibration.importers.block import Block, FileRead
 from gambrel.calibration.importers.manifest import FileRecord, ImportRecord, Json
 from gambrel.calibration.importers.sheet import UnreadableError
-from gambrel.calibration.importers.source import Found, Request
+from gambrel.calibration.importers.source import Found, Request, plain
 from gambrel.calibration.importers.tables import TABLES
 from gambrel.errors import Problem, UsageError, did_you_mean
 
@@ -32,6 +32,9 @@ Mode = Literal["new", "append", "replace"]
 """What to do with tables that are there: refuse, continue them, or put the new ones in their place."""
 
 NOT_ASKED_FOR = ("another device", "another operation")
+
+IMPORTED_BEFORE = "imported before"
+"""Why rows are left out that the folder's manifest lists already."""
 
 Known = set[tuple[str, str, str, str, str]]
 
@@ -55,7 +58,7 @@ def import_measurements(
 
     Raises:
         UsageError: The source, the path or a filter is not known, the folder may not be written, or there is nothing
-            to write.
+            to write (an append of rows that the folder has is no error, and changes nothing).
     """
     found = _find(source, request)
     before = _open_folder(out, mode)
@@ -86,6 +89,8 @@ def import_measurements(
             skipped_files=skipped,
             not_asked_for=not_asked_for,
         )
+        if not record.written() and IMPORTED_BEFORE in record.skipped():
+            return record
         _check_any(record, found, request)
         for writer in writers.values():
             writer.close()
@@ -110,8 +115,15 @@ def _find(source: str, request: Request) -> Found:
         problems.append(Problem(where=str(request.path), what="does not exist"))
     if problems:
         raise UsageError(*problems)
-    find = cast("Callable[[Request], Found]", import_module(SOURCES[source]).find)
-    return find(request)
+    found = cast("Callable[[Request], Found]", import_module(SOURCES[source]).find)(request)
+    unknown = [
+        Problem(where=f"--device {name}", what="was not measured there", fix=did_you_mean(name, found.devices))
+        for name in request.devices
+        if found.devices and not {plain(name)} & {plain(device) for device in found.devices}
+    ]
+    if unknown:
+        raise UsageError(*unknown)
+    return found
 
 
 def _open_folder(out: Path, mode: Mode) -> list[Json]:
@@ -126,10 +138,6 @@ def _open_folder(out: Path, mode: Mode) -> list[Json]:
                 fix="Name another folder, or add to its tables with --append, or replace them with --force",
             )
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(Problem(where=str(out), what=f"cannot be made: {error.strerror}")) from None
     return manifest.load(out)
 
 
@@ -140,26 +148,39 @@ class _Writers(dict[str, TableWriter]):
         super().__init__()
         self._out, self._keep = out, keep
 
-    def __missing__(self, table: str) -> TableWriter:
-        path = self._out / f"{table}.parquet"
+    def append(self, block: Block) -> None:
+        """Append rows to their table.
+
+        Raises:
+            UsageError: The table cannot be continued or written.
+        """
+        path = self._out / f"{block.table}.parquet"
         try:
-            self[table] = TableWriter(path, table, keep=self._keep)
+            if block.table not in self:
+                self[block.table] = TableWriter(path, block.table, keep=self._keep)
+            self[block.table].write(block)
         except UnreadableError as error:
             raise UsageError(Problem(where=str(path), what=str(error), fix="Import into another folder")) from None
         except OSError as error:
             raise UsageError(Problem(where=str(path), what=f"cannot be written: {error.strerror}")) from None
-        return self[table]
 
 
 @contextmanager
 def _tables(out: Path, *, keep: bool) -> Generator[_Writers]:
     """Tables that appear when all of them are written, or not at all."""
+    made = not out.exists()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(Problem(where=str(out), what=f"cannot be made: {error.strerror}")) from None
     writers = _Writers(out, keep=keep)
     try:
         yield writers
     finally:
         for writer in writers.values():
             writer.discard()
+        if made and not any(out.iterdir()):
+            out.rmdir()
 
 
 def _write(read: FileRead, root: Path, column_map: str, known: Known, writers: _Writers) -> FileRecord:
@@ -171,9 +192,9 @@ def _write(read: FileRead, root: Path, column_map: str, known: Known, writers: _
     for each in read.blocks:
         fresh = _without(each, {key[4] for key in known if key[:4] == (name, digest, column_map, each.table)})
         if fresh.length < each.length:
-            skipped["imported before"] += each.length - fresh.length
+            skipped[IMPORTED_BEFORE] += each.length - fresh.length
         if fresh.length:
-            writers[each.table].write(fresh)
+            writers.append(fresh)
             written.setdefault(each.table, Counter()).update(fresh.devices())
     return FileRecord(file=name, sha256=digest, rows=read.rows, written=written, skipped=skipped)
 
@@ -190,8 +211,7 @@ def _check_any(record: ImportRecord, found: Found, request: Request) -> None:
     reasons = Counter(record.skipped())
     reasons.update(Counter(record.skipped_files.values()))
     if record.not_asked_for:
-        asked = " ".join((*request.ops, *request.devices))
-        reasons[f"files that hold nothing of {asked}"] += record.not_asked_for
+        reasons["files of other devices or operations"] += record.not_asked_for
     listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(5))
     raise UsageError(
         Problem(

@@ -50,6 +50,7 @@ class Found:
         label: What the column `source` says.
         version: Of the source; empty where it does not say.
         read: Reads one of the files.
+        devices: Names of the devices that it has; empty where only the rows say.
     """
 
     root: Path
@@ -57,6 +58,7 @@ class Found:
     label: str
     version: str
     read: Callable[[Path], FileRead]
+    devices: tuple[str, ...] = ()
 
 
 def plain(name: str) -> str:

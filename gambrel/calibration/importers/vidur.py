@@ -48,7 +48,15 @@ def find(request: Request) -> Found:
             )
         )
     label = request.label or "vidur"
-    return Found(root=root, files=files, label=label, version="", read=partial(_read, root, label, request))
+    folders = {path.relative_to(root).parts[1] for path in files}
+    return Found(
+        root=root,
+        files=files,
+        label=label,
+        version="",
+        read=partial(_read, root, label, request),
+        devices=tuple(sorted({DEVICES.get(folder, folder) for folder in folders} | folders)),
+    )
 
 
 def _read(root: Path, label: str, request: Request, path: Path) -> FileRead:
