@@ -216,8 +216,8 @@ def _limited(costs: list[KernelCost], spent: Work, device: Device) -> OperatingP
 
     Only the clock of the units falls: the engine prices the kernel at slower clocks, where arithmetic and cache stretch
     and device memory, links and launches do not. At `cap = tdp` the slowdown is 1 and so is the correction; a cap above
-    it changes nothing. Where the slowest clock still takes too much, the device rests in between:
-    `t = (v^2 core + memory)/(cap - standing)`.
+    it changes nothing. Where the slowest clock still takes too much, the device rests in between at idle:
+    `t = (joules - idle t_slowest)/(cap - idle)`.
     """
     power = device.power
     curve = _curve(costs, spent, power)
@@ -231,12 +231,12 @@ def _limited(costs: list[KernelCost], spent: Work, device: Device) -> OperatingP
         middle = (low + high) / 2.0
         enough = curve.watts(middle) <= cap
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    standing = curve.idle + curve.gain(high) * curve.gated
-    joules = curve.gain(high) * curve.core + curve.memory
+    running = curve.seconds(high)
     with np.errstate(divide="ignore", invalid="ignore"):
-        resting = np.where(cap > standing, joules / (cap - standing), np.where(joules > 0.0, np.inf, 0.0))
-    seconds = np.where(meets, curve.seconds(high), np.maximum(curve.seconds(high), resting))
-    joules = np.minimum(standing * seconds + joules, cap * seconds)
+        above = np.maximum(curve.watts(high) - curve.idle, 0.0) * running
+        resting = np.where(above > 0.0, above / np.maximum(cap - curve.idle, 0.0), 0.0)
+    seconds = np.where(meets, running, np.maximum(running, resting))
+    joules = np.minimum(curve.idle * seconds + above, cap * seconds)
     bound = costs[0].bound
     for slowdown, cost in zip(SLOWDOWNS[1:], costs[1:], strict=True):
         bound = np.where(high >= slowdown, cost.bound, bound)

@@ -177,9 +177,8 @@ def _power(profile: Profile) -> Iterator[Finding]:
 
 def _limits(profile: Profile) -> Iterator[Finding]:
     power = profile.power
-    floor = power.active or power.static or power.idle
-    if power.cap and floor and power.cap.value <= floor.value:
-        why = f"the device takes {_show(floor)} before it does any work, so no clock is low enough"
+    if power.cap and power.idle and power.cap.value <= power.idle.value:
+        why = f"the device takes {_show(power.idle)} with nothing running, so no clock is low enough"
         yield Finding(("power", "cap"), f"power.cap is {_show(power.cap)}", why)
     if power.voltage_floor and power.voltage_floor.value >= 1:
         why = "it is the share of the voltage that remains at the lowest clock"

@@ -114,7 +114,7 @@ def _rules() -> str:
 - Host tiers stand nearest first: their bandwidth falls.
 - `usable` is at most `capacity`; `idle` is below `tdp`, `tdp` at most `all_in`, `cap` at most `tdp`.
 - `idle`, `static`, `active` and `tdp` do not fall in this order.
-- `cap` is above `active`; `cap` and `clock` need energies per FLOP; `voltage_floor` is below 1.
+- `cap` is above `idle`; `cap` and `clock` need energies per FLOP; `voltage_floor` is below 1.
 - Domains of `links` grow outward and hold at least 2 devices.
 
 A what-if (`--set`) may break the rules on peaks, memory and host order, and power, and no other.
