@@ -15,10 +15,14 @@ from gambrel.errors import PlanError, Problem, UsageError
 from gambrel.estimation.api import structure_of
 from gambrel.estimation.variant import Structure, build_module, compile_variant
 from gambrel.frontends.architecture import Architecture
+from gambrel.frontends.lower import Lowering, lower
 
 if TYPE_CHECKING:
     from xdsl.dialects.builtin import ModuleOp
     from xdsl.passes import ModulePass
+
+_LOWER = "lower"
+"""What stands for the module before all passes."""
 
 Emit = Literal["mlir", "mlir-generic", "rows"]
 
@@ -49,7 +53,7 @@ def compile_(
         set: Change a number of the profile: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
         allow_unpriced: Let ops without a cost rule pass as rows without a kernel.
         emit: The module, the module in the form that any MLIR tool reads, or the cost table.
-        print_ir_after: Also print the module after this pass, or after `all`, to stderr.
+        print_ir_after: Also print the module to stderr after this pass, after `lower` (before all), or after `all`.
         format: Of the cost table: text for people, or JSON.
         output: Write to this file.
     """
@@ -95,21 +99,25 @@ def _emit_rows(
 def _build(architecture: Architecture, structure: Structure, shown: frozenset[str], generic: bool) -> "ModuleOp":
     from gambrel.ir.text import print_module
 
-    def show(item: "ModulePass", module: "ModuleOp") -> None:
-        if item.name in shown:
-            print(f"// -----// IR after {item} //----- //", file=sys.stderr)
+    def show(name: str, text: str, module: "ModuleOp") -> None:
+        if name in shown:
+            print(f"// -----// IR after {text} //----- //", file=sys.stderr)
             print(print_module(module, generic=generic), end="", file=sys.stderr)
 
-    return build_module(architecture, structure, show)
+    def after(item: "ModulePass", module: "ModuleOp") -> None:
+        show(item.name, str(item), module)
+
+    show(_LOWER, _LOWER, lower(architecture, Lowering(format=structure.format)))
+    return build_module(architecture, structure, after)
 
 
 def _shown_passes(wanted: str | None, structure: Structure) -> frozenset[str]:
-    """Names of the passes after which the module is printed.
+    """Names of the passes (and of the lowering before them) after which the module is printed.
 
     Raises:
         PlanError: The pipeline has no pass of that name.
     """
-    names = [item.name for item in structure.pipeline()]
+    names = [_LOWER, *(item.name for item in structure.pipeline())]
     if wanted is None or wanted == "all":
         return frozenset(names if wanted else ())
     if wanted not in names:
