@@ -111,9 +111,8 @@ def evaluate(
         engine: What the software around the kernels adds.
     """
     ask = _Question(variant=variant, device=device, rates=rates, points=points, engine=engine)
-    prefill = _phase(ask, "prefill", CacheSpan(first=points.prefix, last=points.prefix))
-    start = points.prefix + points.isl
-    decode = _phase(ask, "decode", CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0)))
+    prefill = _phase(ask, "prefill", _span("prefill", points))
+    decode = _phase(ask, "decode", _span("decode", points))
     steps = points.osl - 1.0
     latency = prefill.seconds + steps * decode.seconds
     tokens = points.batch * points.osl / latency
@@ -144,6 +143,23 @@ class _Question:
     rates: Rates
     points: Points
     engine: EngineOverheads
+
+
+def phase_totals(
+    variant: Variant, device: Device, rates: Rates, points: Points, name: PhaseName, engine: EngineOverheads = IDEAL
+) -> PhaseTotals:
+    """One phase alone, as `evaluate` has it: a prefill of the whole batch, or the mean decode step."""
+    return _phase(
+        _Question(variant=variant, device=device, rates=rates, points=points, engine=engine), name, _span(name, points)
+    )
+
+
+def _span(name: PhaseName, points: Points) -> CacheSpan:
+    """Cached lengths of a phase: what is there before a prefill; during a decode, a token more with each step."""
+    if name == "prefill":
+        return CacheSpan(first=points.prefix, last=points.prefix)
+    start = points.prefix + points.isl
+    return CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0))
 
 
 def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:

@@ -6,7 +6,7 @@ from pathlib import Path
 from gambrel.errors import Problem, ProfileError, did_you_mean
 from gambrel.hardware.read import read_record
 from gambrel.hardware.resolve import resolve
-from gambrel.runtimes.profile import IDEAL, EngineOverheads, EngineProfile
+from gambrel.runtimes.profile import IDEAL, STEP_TOKENS, EngineOverheads, EngineProfile
 
 SHIPPED = Path(__file__).parent / "profiles"
 
@@ -32,6 +32,9 @@ def load_engine_profile(name_or_path: str | Path, overrides: Iterable[str] = ())
         quantity = getattr(profile, name)
         if quantity.value < 0:
             problems.append(Problem(where=f"{resolved.file}: {name}", what=f"{quantity.text} is negative"))
+    if profile.batching is not None and profile.batching.step_tokens.value < 1:
+        text = profile.batching.step_tokens.text
+        problems.append(Problem(where=f"{resolved.file}: batching.step_tokens", what=f"{text} is less than one token"))
     if problems:
         raise ProfileError(*problems)
     return profile
@@ -47,6 +50,7 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Engi
         return IDEAL
     profile = load_engine_profile(name_or_path, overrides)
     launch = profile.kernel_launch.value
+    batching = profile.batching
     return EngineOverheads(
         name=profile.id,
         title=profile.title,
@@ -56,6 +60,8 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Engi
         step_overhead_s=profile.step_overhead.value,
         sequence_overhead_s=profile.sequence_overhead.value,
         runtime_bytes=profile.runtime_memory.value,
+        mixes_prefill=batching is None or batching.prefill == "mixed",
+        step_tokens=STEP_TOKENS if batching is None else batching.step_tokens.value,
     )
 
 

@@ -10,6 +10,9 @@ from typing import Annotated, Literal
 from gambrel.hardware.profile import Field, Quantity, Source
 
 Launch = Literal["graph", "eager"]
+PrefillSteps = Literal["mixed", "separate"]
+STEP_TOKENS = 8192.0
+"""Default of vLLM on devices with 70 GiB and more, of SGLang's chunks on 80 GB devices, and of TensorRT-LLM (2025)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +21,17 @@ class LaunchModes:
 
     prefill: Annotated[Launch, Field("`graph` replays a captured graph, `eager` launches each kernel from the host")]
     decode: Annotated[Launch, Field("`graph` replays a captured graph, `eager` launches each kernel from the host")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How prompts and decoding sequences share the steps of a continuous batch."""
+
+    prefill: Annotated[
+        PrefillSteps,
+        Field("`mixed` puts prompt tokens into steps that decode as well, `separate` stops decoding for a prefill"),
+    ]
+    step_tokens: Annotated[Quantity, Field("Most tokens of one step, prompt and decode together", ("count",))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,9 @@ class EngineProfile:
         Quantity, Field("Host time of a decode step for each sequence, during which the device waits", ("s",))
     ]
     runtime_memory: Annotated[Quantity, Field("Context, code, graphs and pools outside weights and caches", ("B",))]
+    batching: Annotated[
+        Batching | None, Field("How a continuous batch is scheduled; 8192 tokens in mixed steps where it is not said")
+    ] = None
     sources: Annotated[Mapping[str, Source], Field("Sources by the key that numbers name")]
 
 
@@ -52,6 +69,8 @@ class EngineOverheads:
         step_overhead_s: Added to each decode step.
         sequence_overhead_s: Added to each decode step for each sequence of a replica.
         runtime_bytes: Memory of one device outside weights, caches, activations and buffers.
+        mixes_prefill: Whether a step takes prompt tokens and decoding sequences together.
+        step_tokens: Most tokens of one step.
     """
 
     name: str
@@ -62,6 +81,8 @@ class EngineOverheads:
     step_overhead_s: float
     sequence_overhead_s: float
     runtime_bytes: float
+    mixes_prefill: bool = True
+    step_tokens: float = STEP_TOKENS
 
 
 IDEAL = EngineOverheads(
