@@ -8,9 +8,10 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from gambrel import __version__
 from gambrel.calibration.importers.column_map import Cell, ColumnMap, parse_map
 from gambrel.calibration.importers.manifest import NAME, ImportRecord, content, load
-from gambrel.calibration.importers.run import Mode, import_measurements
+from gambrel.calibration.importers.run import SOURCES, Mode, import_measurements
 from gambrel.calibration.importers.source import Request
 from gambrel.cli.output import Format, print_json, print_table
 from gambrel.errors import Problem, UsageError
@@ -53,12 +54,12 @@ def import_(
     request = Request(path=path, ops=op, devices=device, label=label)
     if source == "csv":
         request = replace(request, devices=(), columns=_columns(map, device, dtype))
-    elif map or dtype:
+    elif (map or dtype) and source in SOURCES:
         raise UsageError(
             Problem(where="--map" if map else "--dtype", what=f"{source} says itself what its columns are")
         )
     mode: Mode = "append" if append else "replace" if force else "new"
-    record = import_measurements(source, request, out, mode=mode, progress=_progress())
+    record = import_measurements(source, request, out, mode=mode, version=__version__, progress=_progress())
     _warn(record)
     if format == "json":
         print_json(content(load(out)))

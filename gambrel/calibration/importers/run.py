@@ -10,7 +10,6 @@ from typing import Literal, cast
 
 import numpy as np
 
-from gambrel import __version__
 from gambrel.calibration.importers import manifest
 from gambrel.calibration.importers.arrow import TableWriter, require_pyarrow
 from gambrel.calibration.importers.block import Block, FileRead
@@ -45,6 +44,7 @@ def import_measurements(
     out: Path,
     *,
     mode: Mode = "new",
+    version: str = "",
     progress: Callable[[int, int, Path], None] = lambda _done, _total, _path: None,
 ) -> ImportRecord:
     """Turn published measurements into tables of the format that calibration and accuracy read.
@@ -54,6 +54,7 @@ def import_measurements(
         request: Where they are, and which of them.
         out: Folder for the tables and the manifest; made where it does not exist.
         mode: What to do with files that it holds.
+        version: Of the program that imports, for the manifest.
         progress: Called before each file with the number of those done, of all, and the file.
 
     Raises:
@@ -83,7 +84,7 @@ def import_measurements(
             label=found.label,
             version=found.version,
             path=str(request.path),
-            gambrel=__version__,
+            gambrel=version,
             options={"ops": " ".join(request.ops), "devices": " ".join(request.devices), "map": column_map},
             files=files,
             skipped_files=skipped,

@@ -65,8 +65,8 @@ TABLES: Mapping[str, Mapping[str, Field]] = {
         size="sms",
     ),
     "linear_attention": _fields(
-        text=f"{_ENGINE} table op_name! phase! model_name",
-        count="batch! seq_len! num_tokens d_model! d_conv num_k_heads head_k_dim num_v_heads head_v_dim "
+        text=f"{_ENGINE} table op_name phase! model_name",
+        count="batch! seq_len! num_tokens d_model d_conv num_k_heads head_k_dim num_v_heads head_v_dim "
         "d_state nheads head_dim n_groups chunk_size",
     ),
     "collective": _fields(
