@@ -133,8 +133,9 @@ class _Walker:
             return
         if made is None:
             return
-        names = _name(op) if joined is None else f"{_name(op)} + {_name(joined)}"
-        self.rows.append(_row(made, names, _op_names(op), where))
+        parts = [op] if joined is None else [op, joined]
+        ops = ", ".join(dict.fromkeys(name for part in parts for name in _op_names(part)))
+        self.rows.append(_row(made, " + ".join(map(_name, parts)), ops, where))
 
 
 def _draft(op: Operation) -> Draft | None:
@@ -238,5 +239,5 @@ def _name(op: Operation) -> str:
     return prefix + name
 
 
-def _op_names(op: Operation) -> str:
-    return ", ".join(dict.fromkeys(leaf.name for leaf in _leaves(op)))
+def _op_names(op: Operation) -> Iterator[str]:
+    return (leaf.name for leaf in _leaves(op))
