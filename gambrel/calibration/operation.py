@@ -178,3 +178,13 @@ def fold(sites: Sequence[str]) -> NDArray[np.uint8]:
 def held_out(folds: NDArray[np.uint8]) -> Mask:
     """Which sites are kept from fitting."""
     return folds % 2 == 1
+
+
+def interval_fold(folds: NDArray[np.uint8]) -> Mask:
+    """Which of the sites that are kept from fitting shape the intervals; the rest show what those are worth."""
+    return folds % 4 == 1
+
+
+def scored_fold(folds: NDArray[np.uint8]) -> Mask:
+    """Which sites shape neither parameters nor intervals."""
+    return folds % 4 == 3

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gambrel.calibration.columns import Array, Mask, Table, column_names, raw_column, to_text
-from gambrel.calibration.operation import Call, Group, Operation, fold, held_out
+from gambrel.calibration.operation import Call, Group, Operation, fold, held_out, scored_fold
 from gambrel.calibration.predict import answer_call, build, with_rate
 from gambrel.calibration.tables import read_table
 from gambrel.calibration.transfer import without_own_fit
@@ -17,7 +17,7 @@ from gambrel.errors import GambrelError, ProfileError, UnpricedOpError
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
-FITTED_SOURCES = ("aiconfigurator", "vidur")
+FITTED_SOURCES = ("aiconfigurator", "aisimulate", "vidur", "ascend")
 """What the names of sources begin with whose rows shipped parameters were fitted on."""
 
 NO_PROFILE = "no profile"
@@ -179,15 +179,15 @@ def compare(
     except GambrelError:
         return NO_RATE, None
     folds = fold(operation.sites(group.rows))
-    fitted = _was_fitted_on(group) & (answer.grade != "datasheet")
-    counts = ~fitted | held_out(folds) | options.all_rows
+    shaping = _is_fitted_source(group)
+    counts = ~shaping | held_out(folds) | (answer.grade == "datasheet") | options.all_rows
     arrays = np.broadcast_arrays(measured, answer.seconds, answer.lower_s, answer.upper_s, plain)
     y, seconds, lower, upper, floor = (values[counts] for values in arrays)
-    return answer.grade, Comparison(y, seconds, lower, upper, floor, (~fitted | (folds % 4 == 3))[counts])
+    return answer.grade, Comparison(y, seconds, lower, upper, floor, (~shaping | scored_fold(folds))[counts])
 
 
-def _was_fitted_on(group: Group) -> Mask:
-    """Rows whose source is one that shipped parameters were fitted on."""
+def _is_fitted_source(group: Group) -> Mask:
+    """Rows whose source is one that shipped parameters and intervals come from."""
     codes, values = group.rows.texts["source"]
     fitted = np.array([*(value.startswith(FITTED_SOURCES) for value in values), False], dtype=np.bool_)
     return fitted[codes]

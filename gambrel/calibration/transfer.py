@@ -12,20 +12,20 @@ from gambrel.hardware.resolve import find_profile, resolve
 def without_own_fit(name: str) -> Device:
     """The device with the parameters of the profiles that it extends, without those of its own file.
 
-    Those of a base count only where a sibling was fitted too: a base that has one fitted device says nothing else than
-    that device. Without such a sibling the engine's defaults price it. The intervals follow: those of the base, or the
-    pooled ones.
+    A base counts only where a sibling that was fitted extends it too: otherwise it says nothing else than this device.
+    Without such a sibling the engine's defaults price it. The intervals follow: those of the base, or the pooled ones.
 
     Raises:
         ProfileError: As `load_device`.
     """
     profile, device = load_profile(name), load_device(name)
     bare = replace(device, parameters={}, parameter_grades={}, uncertainty={})
-    if not any(_was_fitted(sibling) for sibling in _siblings(profile)):
-        return bare
+    shared = {base for sibling in _fitted_siblings(profile) for base in sibling.extends}
     given: dict[str, dict[str, float]] = {}
     residuals: dict[str, dict[str, float]] = {}
     for base in profile.extends:
+        if base not in shared:
+            continue
         inherited, _ = read_profile(resolve(find_profile(base)))
         for family, values in inherited.parameters.items():
             given.setdefault(family, {}).update({key: quantity.value for key, quantity in values.items()})
@@ -33,10 +33,10 @@ def without_own_fit(name: str) -> Device:
     return replace(bare, parameters=given, parameter_grades=dict.fromkeys(given, "transferred"), uncertainty=residuals)
 
 
-def _siblings(profile: Profile) -> list[Profile]:
+def _fitted_siblings(profile: Profile) -> list[Profile]:
     others = (load_profile(name) for name in list_profiles() if name != profile.id)
-    return [other for other in others if set(other.extends) & set(profile.extends)]
-
-
-def _was_fitted(profile: Profile) -> bool:
-    return "calibrated" in profile.parameter_grades.values()
+    return [
+        other
+        for other in others
+        if set(other.extends) & set(profile.extends) and "calibrated" in other.parameter_grades.values()
+    ]

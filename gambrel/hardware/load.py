@@ -117,13 +117,17 @@ def to_device(profile: Profile) -> Device:
         profile_hash=profile.hash,
         parameter_grades=profile.parameter_grades,
         uncertainty={family: residual_numbers(bounds) for family, bounds in profile.uncertainty.items()},
+        fitted_ranges={
+            family: {name: (size.least.value, size.most.value) for name, size in bounds.sizes.items()}
+            for family, bounds in profile.uncertainty.items()
+            if bounds.sizes
+        },
     )
 
 
 def residual_numbers(bounds: Residuals) -> dict[str, float]:
-    """Bounds without their provenance; the split in seconds."""
+    """Bounds without their provenance."""
     return {
-        "split_s": bounds.split.value,
         "small_lower": bounds.small_lower.value,
         "small_upper": bounds.small_upper.value,
         "large_lower": bounds.large_lower.value,

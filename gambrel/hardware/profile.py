@@ -209,14 +209,25 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Residuals:
-    """Bounds of measured over estimated time that 95 % of the calls keep, by the length of the estimate."""
+class SizeRange:
+    """The sizes that a fit saw."""
 
-    split: Annotated[Quantity, Field("Estimates up to this are small", ("s",))]
-    small_lower: Annotated[Quantity, Field("Lower bound of small ones", ("count",))]
-    small_upper: Annotated[Quantity, Field("Upper bound of small ones", ("count",))]
-    large_lower: Annotated[Quantity, Field("Lower bound of the longer ones", ("count",))]
-    large_upper: Annotated[Quantity, Field("Upper bound of the longer ones", ("count",))]
+    least: Annotated[Quantity, Field("The smallest", ("count",))]
+    most: Annotated[Quantity, Field("The largest", ("count",))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residuals:
+    """Bounds of measured over estimated time that 95 % of the calls keep, for short estimates and for longer ones."""
+
+    small_lower: Annotated[Quantity, Field("Lower bound of estimates up to 30 us", ("count",))]
+    small_upper: Annotated[Quantity, Field("Their upper bound", ("count",))]
+    large_lower: Annotated[Quantity, Field("Lower bound of longer estimates", ("count",))]
+    large_upper: Annotated[Quantity, Field("Their upper bound", ("count",))]
+    sizes: Annotated[
+        Mapping[str, SizeRange],
+        Field("Sizes of the kernels that this was fitted on, by name; estimates outside them are marked and wider"),
+    ] = field(default_factory=dict[str, SizeRange])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +246,7 @@ class Profile:
     vendor: Annotated[str, Field("Who makes it")]
     kind: Annotated[Literal["gpu", "tpu", "npu", "cpu", "fpga", "pim"], Field("What it is")]
     generation: Annotated[str, Field("Family that shares engine parameters, such as hopper")]
-    engine: Annotated[Literal["gpu", "roofline"], Field("Which engine prices it")]
+    engine: Annotated[Literal["gpu", "cpu", "roofline"], Field("Which engine prices it")]
     year: Annotated[int, Field("When it shipped or will")]
     status: Annotated[Literal["shipping", "announced", "retired", "hypothetical"], Field("Whether it can be had")] = (
         "shipping"

@@ -89,7 +89,7 @@ _SPLIT = ("dtype", "kv_dtype", LIBRARY)
 
 def _site(rows: Rows) -> list[SiteNumber]:
     heads = (rows.numbers["num_heads"], rows.numbers["num_kv_heads"], rows.numbers["head_dim"])
-    return [SiteNumber(values, whole=False) for values in heads]
+    return [SiteNumber(values, whole=True) for values in heads]
 
 
 ATTENTION_PREFILL = Operation(
