@@ -54,6 +54,7 @@ class PlanOptions:
         prefill_microbatches: Parts of the batch that follow each other through the stages in a prefill
             [default: four times the stages].
         microbatches: The same in decode [default: as many as stages].
+        sub_batches: 2 lets two halves of the batch take turns, so that transfers overlap compute [default: 1].
         strategy: megatron, sequence-parallel, moe-ep or attention-dp-moe-ep [default: from the degrees].
         weights: Number format of the weights, such as fp8 [default: as published].
         experts: Number format of the experts' weights.
@@ -69,6 +70,7 @@ class PlanOptions:
     ep: Counts = None
     prefill_microbatches: Counts = None
     microbatches: Counts = None
+    sub_batches: Counts = None
     strategy: Names = None
     weights: Names = None
     experts: Names = None

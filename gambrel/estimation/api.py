@@ -25,10 +25,7 @@ from gambrel.runtimes import IDEAL, EngineOverheads, load_engine
 Model = str | Path | Architecture
 Machine = str | Path | Device
 
-ALWAYS_ASSUMED = (
-    "all sequences have the same length; the whole batch is prefilled at once, then decoded together",
-    "transfers do not overlap with compute",
-)
+ALWAYS_ASSUMED = ("all sequences have the same length; the whole batch is prefilled at once, then decoded together",)
 
 
 def load(model: Model) -> Architecture:
@@ -161,6 +158,9 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
             *(f"{name} is not priced: the estimate is a lower bound" for name in unpriced),
             *(("experts are hit uniformly at random",) if is_moe(q.architecture) else ()),
             _engine_note(engine),
+            "two halves of the batch take turns: transfers of one overlap compute of the other"
+            if q.resolved.plan.sub_batches > 1
+            else "transfers do not overlap with compute",
             *ALWAYS_ASSUMED,
         ),
         provenance=Provenance(

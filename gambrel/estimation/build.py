@@ -41,6 +41,7 @@ def phase_estimate(totals: PhaseTotals, engine: str) -> PhaseEstimate:
         seconds=_scalar(totals.seconds),
         bubble_seconds=max(_scalar(totals.bubble_seconds), 0.0),
         host_seconds=max(_scalar(totals.host_seconds), 0.0),
+        overlapped_seconds=_scalar(totals.overlapped_seconds),
         floor_seconds=_scalar(totals.floor_seconds),
         mfu=_scalar(totals.mfu),
         mbu=_scalar(totals.mbu),

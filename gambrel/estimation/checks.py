@@ -101,6 +101,7 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
             what=f"{plan.pp} stages for {architecture.num_layers} layers",
             fix=f"Use at most {architecture.num_layers}",
         )
+    yield from _sub_batch_problems(workload, plan)
     for name in ("prefill_microbatches", "microbatches"):
         parts = getattr(plan, name) or 1
         if parts > workload.batch:
@@ -116,6 +117,18 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
             why=f"{architecture.name} has a table of {architecture.learned_positions} learned positions",
             fix="Ask for shorter sequences",
         )
+
+
+def _sub_batch_problems(workload: Workload, plan: Plan) -> Iterator[Problem]:
+    where, parts = "plan.sub_batches", plan.sub_batches
+    if parts > 2:
+        yield Problem(where=where, what=f"{parts} sub-batches", why="two halves take turns", fix="Use 1 or 2")
+    if parts > 1 and plan.pp > 1:
+        why = "stages overlap transfers by their microbatches already"
+        yield Problem(where=where, what=f"{parts} sub-batches with pp = {plan.pp}", why=why, fix="Use one of the two")
+    if parts > 1 and -(-workload.batch // (plan.dp or 1)) < parts:
+        what = f"{parts} sub-batches of {-(-workload.batch // (plan.dp or 1))} sequence on each replica"
+        yield Problem(where=where, what=what, fix="Use a larger batch, or 1")
 
 
 def _divisors(value: int) -> list[int]:

@@ -33,6 +33,7 @@ class PhaseTotals:
         seconds: Prefill: until the first token of the whole batch. Decode: one token of every sequence.
         bubble_seconds: Of these, the time that the mean device waits for other pipeline stages.
         host_seconds: Of these, the time that the devices wait for the engine on the host.
+        overlapped_seconds: Busy time of transfers and compute that ran at once, and so is not in `seconds` twice.
         floor_seconds: Busy time of the mean device at the plain roofline.
         mfu: Model FLOPs over what the matrix units could do in that time (each product at the rate of its format).
         mbu: Bytes moved over what device memory could move in that time.
@@ -49,6 +50,7 @@ class PhaseTotals:
     seconds: Array
     bubble_seconds: Array
     host_seconds: Array
+    overlapped_seconds: Array
     floor_seconds: Array
     mfu: Array
     mbu: Array
@@ -168,8 +170,9 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     prices = variant.program.phase(name).evaluate(device, rates, binding, span)
     segments = variant.program.table.segments
     repetitions = {item.label: float(item.repetitions) for item in segments}
-    runs = [p.count * repetitions.get(p.row.segment, 1.0) for p in prices]
-    whole = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
+    runs = [p.count * repetitions.get(p.row.segment, 1.0) * points.sub_batches for p in prices]
+    serial = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
+    whole = _overlapped(ask, prices, runs, serial)
     slowest = _slowest_stage(prices, segments, points.pp, whole)
     m = points.parts(name)
     alone = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
@@ -178,13 +181,14 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     )
     # Every microbatch passes every stage once: the mean device works m / pp of a pass.
     weights = [n * m / points.pp for n in runs]
-    busy = whole * m / points.pp
+    busy = serial * m / points.pp
     ideal = _sum(p.flops * w / _peak(p, device, rates) for p, w in zip(prices, weights, strict=True) if p.row.rate)
     moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True))
     return PhaseTotals(
         seconds=seconds,
-        bubble_seconds=alone - busy,
+        bubble_seconds=np.maximum(alone - busy, 0.0),
         host_seconds=seconds - alone,
+        overlapped_seconds=np.maximum(busy - alone, 0.0),
         floor_seconds=_sum(p.floor_seconds * w for p, w in zip(prices, weights, strict=True)),
         mfu=ideal / seconds,
         mbu=moved / np.asarray(device.memory_bandwidth_bytes_per_s) / seconds,
@@ -197,6 +201,33 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
         rows=prices,
         weights=weights,
     )
+
+
+def _overlapped(ask: _Question, prices: Sequence[RowPrice], runs: Sequence[Array], serial: Array) -> Array:
+    """Seconds of a pass in which two halves of the batch take turns in the layers; `serial` where there is one part.
+
+    For each segment, with C the compute and N the transfers of both halves: `max(C + traffic, N)`, since one half
+    computes while the other transfers. `traffic = 2 bytes / memory bandwidth` is what transfers take from the memory
+    (each byte is read and written). One layer's smaller part is spent filling the pipeline. Embedding and head are not
+    overlapped.
+
+    Does not count: units that transfers take from compute.
+
+    Source: DeepSeek-V3 technical report, 2024, section 3.4: two microbatches overlap attention, experts and exchange.
+    """
+    if not np.any(ask.points.sub_batches > 1.0):
+        return serial
+    bandwidth = np.asarray(ask.device.memory_bandwidth_bytes_per_s)
+    out, fill = serial, np.zeros(())
+    for item in ask.variant.program.table.segments:
+        mine = [(p, n) for p, n in zip(prices, runs, strict=True) if p.row.segment == item.label]
+        compute = _sum(p.seconds * n for p, n in mine if p.row.family != "collective")
+        transfers = _sum(p.seconds * n for p, n in mine if p.row.family == "collective")
+        traffic = _sum(2.0 * p.network_bytes * n / bandwidth for p, n in mine)
+        together = np.maximum(compute + np.where(transfers > 0.0, traffic, 0.0), transfers)
+        out = out - compute - transfers + np.minimum(together, compute + transfers)
+        fill = np.maximum(fill, np.minimum(compute, transfers) / (item.repetitions * item.layers_each) / 2.0)
+    return np.where(ask.points.sub_batches > 1.0, np.minimum(out + fill, serial), serial)
 
 
 def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -> Array:

@@ -49,8 +49,10 @@ class Plan:
         ep: Devices that share one copy of the experts; None: 1, or all that the strategy spreads experts over.
         prefill_microbatches: Parts of the batch that follow each other through the stages in a prefill; None: four
             times the stages (GPipe, 2019, section 2: the bubble is negligible from there), at most the batch.
-        microbatches: Parts of the batch that follow each other round the stages in decode; None: as many as stages, at most
+        microbatches: Parts of the batch that follow each other round the stages in decode; None: the stages, at most
             the batch.
+        sub_batches: 2 splits the batch in halves that take turns, so that the transfers of one overlap the compute of
+            the other (two-batch overlap); 1 overlaps nothing.
         weights, experts, activations, kv: Number formats; None: as the model is published, bf16 where that is silent.
         engine: Engine profile (`vllm-2023-eager`, or the path of one); `ideal` adds no host time.
     """
@@ -63,6 +65,7 @@ class Plan:
     ep: int | None = None
     prefill_microbatches: int | None = None
     microbatches: int | None = None
+    sub_batches: int = 1
     weights: str | None = None
     experts: str | None = None
     activations: str | None = None
@@ -74,7 +77,7 @@ class Plan:
         _check_counts("plan", self)
 
 
-DEGREES = ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches")
+DEGREES = ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches")
 LENGTHS = ("batch", "isl", "osl", "prefix")
 
 
@@ -84,7 +87,7 @@ class Points:
 
     Attributes:
         batch, isl, osl, prefix: As in Workload.
-        tp, pp, dp, cp, ep, prefill_microbatches, microbatches: As in Plan.
+        tp, pp, dp, cp, ep, prefill_microbatches, microbatches, sub_batches: As in Plan.
     """
 
     batch: Array
@@ -98,6 +101,7 @@ class Points:
     ep: Array
     prefill_microbatches: Array
     microbatches: Array
+    sub_batches: Array
 
     @staticmethod
     def of(**columns: Array | float) -> "Points":
@@ -120,10 +124,10 @@ class Points:
         return self.prefill_microbatches if phase == "prefill" else self.microbatches
 
     def binding(self, phase: PhaseName) -> Mapping[str, Array]:
-        """Values of the symbols of a module: `b` is one microbatch of the phase, mesh axes are their degrees."""
+        """Values of the symbols of a module: `b` is what one kernel takes of a microbatch, axes are their degrees."""
         inner = np.minimum(self.ep, self.tp)
         return {
-            "b": np.ceil(self.batch / self.parts(phase)),
+            "b": np.ceil(self.batch / self.parts(phase) / self.sub_batches),
             "s": self.isl,
             "tp": self.tp,
             "pp": self.pp,

@@ -45,6 +45,7 @@ class Resolved:
             ep=float(plan.ep or 1),
             prefill_microbatches=float(plan.prefill_microbatches or 1),
             microbatches=float(plan.microbatches or 1),
+            sub_batches=float(plan.sub_batches),
         )
 
 
@@ -91,6 +92,7 @@ def resolve(
         ep=ep,
         prefill_microbatches=prefill_microbatches,
         microbatches=microbatches,
+        sub_batches=plan.sub_batches,
         weights=structure.weights,
         experts=structure.experts,
         activations=structure.activations,

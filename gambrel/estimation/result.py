@@ -53,6 +53,7 @@ class PhaseEstimate:
         seconds: Time of the phase.
         bubble_seconds: Of it, waiting for other pipeline stages (mean device).
         host_seconds: Of it, waiting for the engine on the host.
+        overlapped_seconds: Busy time of transfers and compute that ran at once.
         floor_seconds: Busy time at the plain roofline.
         mfu: Share of the matrix rate that is used, 0 to 1.
         mbu: Share of the memory bandwidth that is used, 0 to 1.
@@ -68,6 +69,7 @@ class PhaseEstimate:
     seconds: float
     bubble_seconds: float
     host_seconds: float
+    overlapped_seconds: float
     floor_seconds: float
     mfu: float
     mbu: float
