@@ -76,7 +76,7 @@ class Device:
         title: For people, `NVIDIA H100 SXM5 80GB`.
         kind: `gpu`, `tpu`, `npu`, ...
         generation: Family that shares engine parameters, such as `hopper`.
-        engine: Which engine prices it: `gpu` or `roofline`.
+        engine: Which engine prices it: `gpu`, `cpu` or `roofline`.
         num_units: SMs, CUs, cores or matrix units that a kernel's tiles are spread over.
         clock_hz: Clock of the units under load.
         matrix_flops_per_s: Dense peak of the whole device by number format (`bf16 fp16 fp8 int8 int4 nvfp4 mxfp4 tf32
@@ -95,13 +95,15 @@ class Device:
             `transferred` where it inherits them from its generation; a family missing here counts as transferred.
         profile_hash: First 12 hex digits of the SHA-256 of the merged profile with all overrides.
         uncertainty: By family of `parameters`: how far measured times lie from estimates, as ratios by regime.
+        fitted_ranges: By family, and by size of its kernels (`m`): the smallest and largest that parameters and bounds
+            were fitted on, where the profile says so.
     """
 
     name: str
     title: str
     kind: str
     generation: str
-    engine: Literal["gpu", "roofline"]
+    engine: Literal["gpu", "cpu", "roofline"]
     num_units: Number
     clock_hz: Number
     matrix_flops_per_s: Mapping[str, Number]
@@ -120,3 +122,6 @@ class Device:
         default_factory=dict[str, Literal["transferred", "calibrated"]]
     )
     uncertainty: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    fitted_ranges: Mapping[str, Mapping[str, tuple[float, float]]] = field(
+        default_factory=dict[str, Mapping[str, tuple[float, float]]]
+    )
