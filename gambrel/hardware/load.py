@@ -1,11 +1,9 @@
 """Hardware profiles by name or path: load, list, validate, and hand to the cost engines as plain numbers."""
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 from gambrel.errors import Problem, ProfileError
 from gambrel.hardware.checks import check
@@ -148,16 +146,7 @@ def _value(quantity: Quantity | None) -> float | None:
 
 
 def _hash(profile: Profile) -> str:
-    text = json.dumps(_plain(profile), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in cast("Mapping[str, object]", value).items()}
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    return value
+    return hashlib.sha256(repr(profile).encode()).hexdigest()[:12]
 
 
 def _grades(resolved: Resolved, profile: Profile) -> dict[str, Grade]:
