@@ -49,6 +49,16 @@ FAMILIES = {
 """Measured tables as the summary names them."""
 
 
+DEVICES = {
+    "A100-SXM-80GB": "A100",
+    "H100-SXM": "H100",
+    "H200-SXM": "H200",
+    "B200-SXM": "B200",
+    "L40S": "L40S",
+}
+"""Devices of the short summary, and how it calls them."""
+
+
 def data_folder() -> Path:
     """Folder of the measured data: GAMBREL_DATA, or `../shared/data` beside the repository."""
     return Path(os.environ.get("GAMBREL_DATA", ROOT.parent / "shared" / "data")) / "kernels"
@@ -75,6 +85,29 @@ def summary(known: Sequence[Score], new: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
+def short_summary(known: Sequence[Score], new: Sequence[Score]) -> str:
+    """A line for each family: mean error beside that of plain roofline on each device, and both as a new chip."""
+    ours, bare = mean_by(known, "family", "device"), mean_by(new, "family", "device")
+    devices = [name for name in DEVICES if any(key[1] == name for key in ours)]
+    lines = [
+        f"| kernels | {' | '.join(DEVICES[name] for name in devices)} | as a new chip |",
+        "|---" * (len(devices) + 2) + "|",
+    ]
+    for family, title in FAMILIES.items():
+        keys = [(family, name) for name in devices]
+        if not any(key in ours for key in keys):
+            continue
+        cells = [_pair(ours[key][1], ours[key][2]) if key in ours else "" for key in keys]
+        found = [bare[key] for key in keys if key in bare]
+        mean = _pair(*(float(np.mean([x[i] for x in found])) for i in (1, 2)))
+        lines.append(f"| {title} | {' | '.join(cells)} | {mean} |")
+    return "\n".join(lines)
+
+
+def _pair(ours: float, plain: float) -> str:
+    return f"{100 * ours:.0f} / {100 * plain:.0f}"
+
+
 def section(known: Sequence[Score], new: Sequence[Score], by_library: Sequence[Score]) -> str:
     """The kernel section of RESULTS.md."""
     return "\n".join(
@@ -97,6 +130,10 @@ def section(known: Sequence[Score], new: Sequence[Score], by_library: Sequence[S
             "generation shares, which the other one shaped too; the rest have the defaults of the engine.",
             "",
             summary(known, new),
+            "",
+            "Mean error / that of plain roofline, percent; the last column is the mean over these devices:",
+            "",
+            short_summary(known, new),
             "",
             "### Calibrated",
             "",
@@ -151,7 +188,7 @@ def main() -> None:
     if args.write:
         by_library = score_folder(args.data, Options(by_library=True), quiet)
         splice(RESULTS, BEGIN, END, section(known, new, by_library))
-        splice(README, SUMMARY_BEGIN, SUMMARY_END, summary(known, new))
+        splice(README, SUMMARY_BEGIN, SUMMARY_END, short_summary(known, new))
 
 
 if __name__ == "__main__":
