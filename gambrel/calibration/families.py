@@ -4,7 +4,7 @@ import numpy as np
 
 from gambrel.cost.engines import Grade, parameter_grade
 from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
-from gambrel.cost.engines.parameters import cache_variants, format_variants
+from gambrel.cost.engines.parameters import attention_variants, format_variants
 from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
 from gambrel.hardware.device import Device
 
@@ -50,9 +50,9 @@ def _stem(kernel: Kernel, device: Device) -> tuple[str, tuple[str, ...]]:
         case Gemm() | GroupedGemm():
             return stem, format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
         case Attention(decode=True):
-            return stem, cache_variants(_grouping(kernel), kernel.kv_bytes, kernel.q_bytes)
+            return stem, attention_variants(_grouping(kernel), kernel)
         case Attention():
-            return stem, cache_variants(kernel.rate, kernel.kv_bytes, kernel.q_bytes)
+            return stem, attention_variants(kernel.rate, kernel)
         case Scan():
             return stem, (kernel.variant,)
         case MemoryBound():

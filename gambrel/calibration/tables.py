@@ -20,15 +20,31 @@ from gambrel.calibration.columns import (
 from gambrel.calibration.operation import Operation
 from gambrel.calibration.ops.attention import ATTENTION_DECODE, ATTENTION_PREFILL
 from gambrel.calibration.ops.collective import COLLECTIVE
+from gambrel.calibration.ops.encoder import ATTENTION_ENCODER
+from gambrel.calibration.ops.exchange import MOE_ALLTOALL
 from gambrel.calibration.ops.experts import MOE
 from gambrel.calibration.ops.gemm import GEMM
+from gambrel.calibration.ops.latent import MLA
+from gambrel.calibration.ops.linear import LINEAR_ATTENTION
 from gambrel.calibration.ops.memory_bound import MEMORY_BOUND
 from gambrel.calibration.ops.unpriced import UNPRICED
 from gambrel.errors import PlanError, Problem, did_you_mean
 
 OPERATIONS: Mapping[str, Operation] = {
     operation.name: operation
-    for operation in (GEMM, ATTENTION_PREFILL, ATTENTION_DECODE, MEMORY_BOUND, MOE, COLLECTIVE, *UNPRICED)
+    for operation in (
+        GEMM,
+        ATTENTION_PREFILL,
+        ATTENTION_DECODE,
+        ATTENTION_ENCODER,
+        MLA,
+        LINEAR_ATTENTION,
+        MEMORY_BOUND,
+        MOE,
+        MOE_ALLTOALL,
+        COLLECTIVE,
+        *UNPRICED,
+    )
 }
 """Every measured operation by name; a new one is added here."""
 

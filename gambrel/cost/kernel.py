@@ -90,6 +90,7 @@ class Attention:
         kv_bytes_total: Key and value bytes read, all sequences (latent caches are read once for both).
         decode: Whether the split-KV decode kernel runs (one new token per sequence).
         rate: Number format whose matrix rate applies.
+        masked: Whether later keys are hidden from a query, or those beyond a window; an encoder hides none.
         prologue: Whether the same call also rotates queries and keys and writes the new ones to the cache, as the fused
             operators of serving engines do; False where rows of their own price that.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
@@ -108,6 +109,7 @@ class Attention:
     kv_bytes_total: Number
     decode: bool
     rate: str
+    masked: bool = True
     prologue: bool = False
     library: str = ""
 
@@ -127,6 +129,7 @@ class Scan:
         staged_bytes: Bytes beyond these that pass through memory where each part of the chunked form is a kernel of
             its own.
         rate: Number format whose matrix rate applies.
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
     variant: Literal["gdn", "mamba2", "step"]
@@ -138,6 +141,7 @@ class Scan:
     bytes_written: Number
     staged_bytes: Number
     rate: str
+    library: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +171,7 @@ class Transfer:
         group: Devices that take part.
         stride: Distance in ranks between neighbours of the group (1 for the innermost mesh axis); group x stride says
             which network levels it crosses.
+        units: Units of the device that the kernel runs on; 0 for as many as it likes.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
@@ -174,6 +179,7 @@ class Transfer:
     message_bytes: Number
     group: Number
     stride: Number
+    units: Number = 0.0
     library: str = ""
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from gambrel.calibration.columns import Array, Column, Rows
 from gambrel.calibration.operation import LIBRARY, Call, Derived, Operation, SiteNumber
-from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE
+from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE, plain_library
 from gambrel.calibration.ops.memory_bound import rows_kernel
 from gambrel.calibration.routing import busiest_device
 from gambrel.cost.kernel import GroupedGemm
@@ -20,7 +20,8 @@ def build(rows: Rows) -> Call:
     local, width = x["num_experts"] / x["moe_ep"], x["inter"] / x["moe_tp"]
     loaded, hit = _load(rows, local)
     gates = 1.0 if rows.only("gates") == "1" else 2.0
-    tokens = np.maximum(x["num_tokens"] / x["moe_ep"], 1.0)
+    # Measured without an exchange, the device routes and combines the tokens of the whole group.
+    tokens = x["num_tokens"]
 
     def product(n: Array, k: Array) -> GroupedGemm:
         return GroupedGemm(
@@ -41,7 +42,7 @@ def build(rows: Rows) -> Call:
         product(gates * width, x["hidden"]),
         rows_kernel("elementwise", loaded, width, gates * width * 2.0, width * a),
         product(x["hidden"], width),
-        rows_kernel("gather", tokens, x["hidden"], 2.0 * x["hidden"] * loaded / tokens, 2.0 * x["hidden"]),
+        rows_kernel("gather", tokens, x["hidden"], 2.0 * x["hidden"] * x["topk"], 2.0 * x["hidden"]),
     )
     return Call(kernels=kernels, main=1)
 
@@ -72,6 +73,25 @@ def gates_of(kernel_source: str) -> str:
     return "1" if "nongated" in kernel_source else "2"
 
 
+MARKS = (
+    ("marlin", ("marlin", "vllm_mxfp4_moe")),
+    ("triton", ("triton", "vllm_fused_moe")),
+    ("trtllm", ("flashinfer_trtllm", "min_latency")),
+    ("cutlass", ("flashinfer_cutlass",)),
+    ("wideep", ("wideep",)),
+)
+"""Whose kernel a serving engine runs, by what its name contains; the first that fits."""
+
+
+def library_of(backend: str, kernel_source: str, source: str, library: str) -> str:
+    """The serving engine, marked where its kernel is another project's; else who measured it."""
+    name = backend or library or source
+    if not backend:
+        return plain_library("", source, library)
+    mark = next((mark for mark, parts in MARKS if any(part in kernel_source for part in parts)), "")
+    return f"{name}-{mark}" if mark else name
+
+
 MOE = Operation(
     name="moe",
     columns=(
@@ -94,6 +114,6 @@ MOE = Operation(
         SiteNumber(rows.numbers["num_experts"] / rows.numbers["moe_ep"], whole=False),
     ],
     known={"dtype": tuple(FORMATS)},
-    derived={LIBRARY: LIBRARY_FROM, "gates": Derived(("kernel_source",), gates_of)},
+    derived={LIBRARY: Derived(LIBRARY_FROM.sources, library_of), "gates": Derived(("kernel_source",), gates_of)},
     split=("dtype", LIBRARY, "distribution", "gates"),
 )

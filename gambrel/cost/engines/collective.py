@@ -21,11 +21,15 @@ def collective(kernel: Transfer, device: Device) -> Parts:
     At each level, with the bytes V that a ring would send (`level_bytes`), the least of
     ```
     low latency:  a1 + l1 (n-1) + V/(e1 B)
-    ring:         a2 + l2 (n-1) + V/(e2 B)
-    tree:         a2 + 2 l2 ceil(log2 n) + 2 S/inner/(e2 B)         all_reduce on a fat tree
+    one shot:     a0 + l1 (n-1) + (n-1) S/inner/(e1 B)              all_reduce
+    ring:         a2 + l2 (n-1) + (V + c S/inner)/(e2 B)
+    tree:         a2 + 2 l2 ceil(log2 n) + (2 + c) S/inner/(e2 B)   all_reduce on a fat tree
     in network:   a2 + 2 l2 + (n+1)/n S/inner/(e3 B)                all_reduce, n >= 4, switch that reduces
     ```
-    A permute has one hop: a1 + l1 + S/(e B). Where members share host bridges, B falls by (2/n)^sharing.
+    c is the share of the message that the kernel copies on the device itself, at the rate of its channels; a permute
+    copies nothing. Where the caller says on how many units the kernel runs, its bandwidth is at most that many times
+    `unit_bytes_per_s`. A permute has one hop: a1 + l1 + S/(e B). Where members share host bridges, B falls by
+    (2/n)^sharing. A call that the host issues takes `issue_floor` at least.
 
     Does not count: contention between groups, oversubscription, skew between members, copies into registered buffers.
 
@@ -57,12 +61,18 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     sent = level_bytes(kernel, level)
     hops = 1.0 if kernel.op == "permute" else members - 1.0
 
-    wire = sent / (p.low_latency_efficiency * bandwidth)
+    units = np.asarray(kernel.units)
+    reach = np.where(units > 0, units * p.unit_bytes_per_s, np.inf)
+    wire = sent / np.minimum(p.low_latency_efficiency * bandwidth, reach)
     best = p.low_latency_launch + p.low_latency_hop * hops + wire
-    ring_wire = sent / (p.ring_efficiency * bandwidth)
+    local = 0.0 if kernel.op == "permute" else p.local_passes * kernel.message_bytes / level.inner
+    ring_wire = (sent + local) / np.minimum(p.ring_efficiency * bandwidth, reach)
     options = [(p.ring_launch + p.ring_hop * hops + ring_wire, ring_wire)]
+    if kernel.op == "all_reduce":
+        read = (members - 1.0) * kernel.message_bytes / level.inner / (p.low_latency_efficiency * bandwidth)
+        options.append((p.one_shot_launch + p.low_latency_hop * hops + read, read))
     if kernel.op == "all_reduce" and link.topology == "fat-tree":
-        tree_wire = 2.0 * kernel.message_bytes / level.inner / (p.ring_efficiency * bandwidth)
+        tree_wire = (2.0 * kernel.message_bytes / level.inner + local) / (p.ring_efficiency * bandwidth)
         depth = np.ceil(np.log2(np.maximum(members, 1.0)))
         options.append((p.ring_launch + 2.0 * p.ring_hop * depth + tree_wire, tree_wire))
     if kernel.op == "all_reduce" and link.in_network_reduction:
@@ -72,4 +82,4 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     for seconds, candidate in options:
         wire = np.where(seconds < best, candidate, wire)
         best = np.minimum(best, seconds)
-    return best, wire
+    return np.maximum(best, p.issue_floor), wire

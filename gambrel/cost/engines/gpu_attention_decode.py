@@ -68,7 +68,7 @@ def attention_decode(kernel: Attention, device: Device) -> Parts:
 
 def _split(kernel: Attention, device: Device, group: Array, variant: str) -> Parts:
     """Least time over the splits, with the parameters of one group class."""
-    variants = parameters.cache_variants(variant, kernel.kv_bytes, kernel.q_bytes)
+    variants = parameters.attention_variants(variant, kernel)
     p = parameters.resolve(parameters.Decode(), device, "attention_decode", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s

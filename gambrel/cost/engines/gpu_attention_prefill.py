@@ -14,6 +14,12 @@ from gambrel.hardware.device import Device
 Q_TILE = 128.0
 """Queries of one block."""
 
+MATRIX_ROWS = 64.0
+"""Queries of the narrower tile, which the matrix unit pads fewer ones to."""
+
+HEAD_STEP = 32.0
+"""Head sizes that kernels are compiled for are multiples of it."""
+
 KEY_STEP = 64.0
 """Keys that a block loads at a time."""
 
@@ -22,14 +28,15 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     """Prices fused attention by its query tiles: matrix work and exponentials per tile, spread over the units.
 
     ```
-    tiles = b min(h ceil(S/128), h_kv ceil(S h/h_kv/128))
-    tile(L) = [(256 (d + dv) L/(e_c F/N))^3 + (128 L/(exponentials f))^3]^(1/3) + tile_overhead
-    T = launch + prologue_passes 2 QKV_bytes/B
+    tiles = b min(h ceil(S/128), h_kv ceil(S h/h_kv/128))          r = 64 for tiles of up to 64 queries, else 128
+    tile(L) = [(2 r (d + dv) L/(e_c F/N))^3 + (r L/(exponentials f))^3]^(1/3) + tile_overhead
+    T = launch + (prologue_passes 2 QKV_bytes + append_passes 2 KV_bytes)/B
         + max(max(tiles tile(mean L)/N, min(tile(longest L), tiles tile(mean L))) + tail, bytes/B)
     ```
-    Few queries of several heads share a tile where the heads share keys. mean L is `pairs/S` plus half a tile of masked
-    work, at most the longest; the longest is `kv_len`, at most twice the mean (a causal triangle). The tail is half the
-    longest tile once tiles outnumber units. The prologue is only there where the kernel says so.
+    Few queries of several heads share a tile where the heads share keys and the kernel packs them (`packing`). d and dv
+    are rounded up to 32. mean L is `pairs/S` plus half a tile of masked work, twice that where a window cuts the other
+    end too, at most the longest; the longest is `kv_len`, at most twice the mean (a causal triangle). The tail is half
+    the longest tile once tiles outnumber units. The prologue is only there where the kernel says so.
 
     Does not count: cache misses on keys and values read by several tiles, unequal lengths within the batch.
 
@@ -40,7 +47,7 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.cache_variants(kernel.rate, kernel.kv_bytes, kernel.q_bytes)
+    variants = parameters.attention_variants(kernel.rate, kernel)
     p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     exponentials = p.exponentials_per_clock_per_unit * device.clock_hz
@@ -48,11 +55,19 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     width = kernel.head_dim + kernel.v_head_dim
 
     longest = KEY_STEP * np.ceil(kernel.kv_len / KEY_STEP)
-    mean = np.minimum(kernel.pairs / np.maximum(kernel.q_len, 1.0) + (Q_TILE - 1.0) / 2.0, longest)
+    triangle = kernel.q_len * (kernel.kv_len - (kernel.q_len - 1.0) / 2.0)
+    windowed = np.clip(2.0 - 2.0 * kernel.pairs / np.maximum(triangle, 1.0), 0.0, 1.0)
+    masked = (1.0 + windowed) * (Q_TILE - 1.0) / 2.0
+    mean = np.minimum(kernel.pairs / np.maximum(kernel.q_len, 1.0) + masked, longest)
     longest = np.minimum(longest, 2.0 * mean)
-    per_key = p_norm(2.0 * Q_TILE * width / flops, Q_TILE / exponentials, 3.0)
-    packed = kernel.kv_heads * np.ceil(kernel.q_len * kernel.heads / np.maximum(kernel.kv_heads, 1e-9) / Q_TILE)
-    tiles = kernel.batch * np.minimum(kernel.heads * np.ceil(kernel.q_len / Q_TILE), packed)
+    group = np.maximum(np.asarray(kernel.heads) / np.maximum(kernel.kv_heads, 1e-9), 1.0)
+    apart = kernel.heads * np.ceil(kernel.q_len / Q_TILE)
+    packed = np.where(np.asarray(p.packing) > 0.0, kernel.kv_heads * np.ceil(kernel.q_len * group / Q_TILE), apart)
+    tiles = kernel.batch * np.minimum(apart, packed)
+    filled = kernel.q_len * np.where(packed < apart, group, 1.0)
+    rows = np.where(filled > MATRIX_ROWS, Q_TILE, MATRIX_ROWS)
+    padded = HEAD_STEP * (np.ceil(kernel.head_dim / HEAD_STEP) + np.ceil(kernel.v_head_dim / HEAD_STEP))
+    per_key = p_norm(2.0 * rows * padded / flops, rows / exponentials, 3.0)
     work = tiles * (per_key * mean + p.tile_overhead)
     last = per_key * longest + p.tile_overhead
     spread = np.maximum(work / device.num_units, np.minimum(last, work))
@@ -61,7 +76,8 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     stream = kernel_bytes(kernel) / bandwidth
     seconds = p.launch + np.maximum(spread + tail, stream)
     if kernel.prologue:
-        new = kernel.batch * kernel.q_len * (kernel.heads * kernel.head_dim + kernel.kv_heads * width)
-        rewrite = p.prologue_passes * 2.0 * new * kernel.q_bytes / bandwidth
+        appended = kernel.kv_heads * width
+        new = p.prologue_passes * (kernel.heads * kernel.head_dim + appended) + p.append_passes * appended
+        rewrite = 2.0 * kernel.batch * kernel.q_len * new * kernel.q_bytes / bandwidth
         seconds, stream = seconds + rewrite, stream + rewrite
     return Parts(seconds, compute=kernel_flops(kernel) / (flops * device.num_units), memory=stream, latency=p.launch)

@@ -4,11 +4,13 @@ Legend: m, n, k, b of `C[b, m, n] = A[b, m, k] B[b, k, n]`; (tm, tn) the tile of
 that k is split into; N the units. All arrays broadcast; evaluation is chunked so that temporaries stay in cache.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from gambrel.cost.engines import parameters
+from gambrel.cost.engines.parameters import NARROW
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, memory_seconds, p_norm
 from gambrel.cost.kernel import Array, Gemm, Number
 from gambrel.cost.roofline import kernel_flops, matrix_rate
@@ -26,6 +28,12 @@ CANDIDATES: tuple[tuple[float, float, tuple[float, ...]], ...] = (
     (16.0, 64.0, (1.0, 2.0, 4.0, 8.0)),
 )
 """Tiles (tm, tn) with the splits of k that are tried; the fastest wins, as in a library's autotuner."""
+
+FIXED_TILES = ((64.0, 64.0, 64.0), (128.0, 64.0, 128.0), (math.inf, 128.0, 128.0))
+"""Most rows, and the tile (tm, tn) up to them, of a library that does not search; it does not split k either.
+
+Source: vLLM, csrc/quantization/w8a8/cutlass/c3x/scaled_mm_sm90_fp8_dispatch.cuh.
+"""
 
 CHUNK = 8192
 """Design points per pass: temporaries of 64 KiB stay in a core's cache."""
@@ -48,11 +56,12 @@ class Points(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """What the device can do, in SI units, achievable fractions taken; flops and load are those of one unit."""
+    """What the device can do, in SI units, achievable fractions taken; flops, load and unpack are those of one unit."""
 
     units: Number
     flops: Number
     load: Number
+    unpack: Number
     memory: Number
     cache: Number
     cache_bytes: Number
@@ -71,7 +80,10 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
          [(Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead + [s>1](split_overhead + 8 s m n b/B_cache)]
     ```
     h is the wave hardness, M the memory path of `memory_seconds`. Past `sustained_after` the clock falls and the excess
-    is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in its format.
+    is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in its format,
+    row by row: `quantize_launch + max(bytes/B, m b quantize_row_time/N)`. Weights narrower than the activations are
+    widened at `tn/unpack` a step, which joins Tl. A call that the host issues kernel by kernel takes `issue_floor` at
+    least.
 
     Does not count: bank conflicts, unaligned sizes, the epilogue's arithmetic, thread-block clusters.
 
@@ -89,6 +101,7 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
         units=device.num_units,
         flops=p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units,
         load=p.load_bytes_per_clock_per_unit * device.clock_hz,
+        unpack=p.unpack_per_clock_per_unit * device.clock_hz,
         memory=p.memory_efficiency * device.memory_bandwidth_bytes_per_s,
         cache=cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit),
         cache_bytes=p.cache_share * device.cache_bytes,
@@ -101,10 +114,12 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
         memory = memory_seconds(points.cold, points.hot, rates.memory, p.memory_ramp, rates.cache)
     latency = p.launch
     if kernel.quantized_from_bytes:
-        rewritten = points.batch * points.m * points.k * (kernel.quantized_from_bytes + kernel.a_bytes) / rates.memory
+        rows = points.batch * points.m
+        rewritten = rows * points.k * (kernel.quantized_from_bytes + kernel.a_bytes) / rates.memory
         latency = latency + p.quantize_launch
         memory = memory + rewritten
-        seconds = seconds + p.quantize_launch + rewritten
+        seconds = seconds + p.quantize_launch + np.maximum(rewritten, rows * p.quantize_row_time / rates.units)
+    seconds = np.maximum(seconds, p.issue_floor)
     return Parts(seconds, compute=kernel_flops(kernel) / (rates.flops * rates.units), memory=memory, latency=latency)
 
 
@@ -136,8 +151,10 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
     """Least time over the candidate tiles and splits, without the launch."""
     best = np.asarray(np.inf)
     fixup = 8.0 * x.m * x.n * x.batch / rates.cache
-    for tm, tn, splits in CANDIDATES:
+    for tm, tn, splits in CANDIDATES if np.any(p.tile_search) else _fixed_tiling(x.m):
         load = np.maximum((tm * kernel.a_bytes + tn * kernel.b_bytes) / rates.load, p.slice_latency / 64.0)
+        if kernel.b_bytes < kernel.a_bytes * NARROW:
+            load = np.maximum(load, tn / rates.unpack)
         step = p_norm(2.0 * tm * tn / rates.flops, load, p.overlap_norm)
         rows, cols = np.ceil(x.m / tm), np.ceil(x.n / tn)
         waves = rows * cols * x.batch / rates.units
@@ -153,7 +170,14 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
     return best
 
 
-def _reload(x: Points, rows: Number, cols: Number, aspect: float, rates: Rates) -> Number:
+def _fixed_tiling(m: Number) -> tuple[tuple[Number, Number, tuple[float, ...]]]:
+    """The one tiling that a library takes for a number of rows."""
+    conditions = [m <= most for most, _, _ in FIXED_TILES]
+    tm, tn = (np.select(conditions, [tile[i] for tile in FIXED_TILES]) for i in (1, 2))
+    return ((tm, tn, (1.0,)),)
+
+
+def _reload(x: Points, rows: Number, cols: Number, aspect: Number, rates: Rates) -> Number:
     """Bytes streamed again because an operand exceeds the cache: the cheaper of A and B.
 
     The blocks in flight cover a super-row of about sqrt(N tn/tm) by N/that tiles. A is read once per super-column, B

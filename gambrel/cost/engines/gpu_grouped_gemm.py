@@ -19,12 +19,12 @@ def grouped_gemm(kernel: GroupedGemm, device: Device) -> Parts:
     """Prices the products of all experts that were hit as one kernel.
 
     ```
-    r = rows/hit      tiles = hit max(1, r/tm + (tm-1)/(2 tm)) ceil(n/tn)      W = max(tiles/N, 1)
+    r = rows/hit      w = hit max(1, r/tm + (tm-1)/(2 tm)) ceil(n/tn)/N      W = h ceil(w) + (1-h) max(w, 1)
     Tc = W k 2 tm tn / (e_c F/N)      Tl = W k max((tm ba + tn bb)/load, slice_latency/64)
     T  = launch + min over tile of [(Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead]
     ```
     Td streams the hit experts' weights and the rows. The tile count is the mean of `sum over experts ceil(r_e/tm)` when
-    r_e varies: a partial tile is half full on average.
+    r_e varies: a partial tile is half full on average. Weights narrower than the activations are widened as in `gemm`.
 
     Does not count: routing, gathering and combining rows (rows of their own), the busiest device's excess over the
     mean, weights that an earlier call left in the cache.
@@ -45,9 +45,12 @@ def grouped_gemm(kernel: GroupedGemm, device: Device) -> Parts:
     best = np.asarray(np.inf)
     for tm, tn in TILES:
         load = np.maximum((tm * kernel.a_bytes + tn * kernel.b_bytes) / load_rate, p.slice_latency / 64.0)
+        if kernel.b_bytes < kernel.a_bytes * parameters.NARROW:
+            load = np.maximum(load, tn / (p.unpack_per_clock_per_unit * device.clock_hz))
         step = p_norm(2.0 * tm * tn / flops, load, p.overlap_norm)
         per_column = np.maximum(hit, kernel.rows / tm + hit * (tm - 1.0) / (2.0 * tm))
-        rounds = np.maximum(per_column * np.ceil(kernel.n / tn) / device.num_units, 1.0)
+        waves = per_column * np.ceil(kernel.n / tn) / device.num_units
+        rounds = p.wave_hardness * np.ceil(waves) + (1.0 - p.wave_hardness) * np.maximum(waves, 1.0)
         best = np.minimum(best, p_norm(rounds * kernel.k * step, stream, p.overlap_norm) + rounds * p.wave_overhead)
     compute = kernel_flops(kernel) / (flops * device.num_units)
     return Parts(p.launch + best, compute=compute, memory=stream, latency=p.launch)

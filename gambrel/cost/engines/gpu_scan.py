@@ -31,7 +31,7 @@ def scan(kernel: Scan, device: Device) -> Parts:
     """
     step = kernel.variant == "step"
     default = parameters.SCAN_STEP if step else parameters.Scan()
-    p = parameters.resolve(default, device, "scan", kernel.variant)
+    p = parameters.resolve(default, device, "scan", kernel.variant, kernel.library)
     tokens = np.maximum(np.asarray(kernel.tokens, dtype=np.float64), 1.0)
     chunks = np.ceil(tokens / kernel.chunk)
     idle = np.maximum(device.num_units / np.maximum(kernel.blocks, 1.0), 1.0)

@@ -13,9 +13,15 @@ kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cos
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
+
+from gambrel.cost.kernel import Attention
 from gambrel.hardware.device import Device, Number
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Grade = Literal["datasheet", "transferred", "calibrated"]
 """Whether parameters are defaults, come from a sibling of the generation, or were fitted on this device."""
@@ -41,6 +47,10 @@ class Gemm:
         sustained_after: Seconds after which the clock falls to what the power limit sustains.
         sustained_share: Share of the speed that remains then.
         quantize_launch: Launch of a separate kernel that quantises the activations.
+        quantize_row_time: Seconds that one row takes that kernel on one unit.
+        unpack_per_clock_per_unit: Weights per clock that one unit widens where they are narrower than the activations.
+        tile_search: 1 where the library picks the best tiling by search, 0 where by the number of rows alone.
+        issue_floor: Seconds that the host takes to issue the call's kernels one by one; 0 inside a captured graph.
     """
 
     launch: Number = 1.2e-6
@@ -58,11 +68,15 @@ class Gemm:
     sustained_after: Number = 5e-3
     sustained_share: Number = 0.9
     quantize_launch: Number = 5.0e-6
+    quantize_row_time: Number = 0.03e-6
+    unpack_per_clock_per_unit: Number = 64.0
+    tile_search: Number = 1.0
+    issue_floor: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedGemm:
-    """Family `grouped_gemm`; variants by rate. Names as in `gemm`."""
+    """Family `grouped_gemm`; variants as in `gemm`, and so are the names."""
 
     launch: Number = 3.0e-6
     wave_overhead: Number = 2.3e-6
@@ -72,6 +86,8 @@ class GroupedGemm:
     load_bytes_per_clock_per_unit: Number = 80.0
     slice_latency: Number = 0.06e-6
     overlap_norm: Number = 2.5
+    wave_hardness: Number = 0.1
+    unpack_per_clock_per_unit: Number = 64.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +101,8 @@ class Prefill:
         memory_efficiency: Achievable share of the memory bandwidth.
         exponentials_per_clock_per_unit: Achievable rate of the special-function units.
         prologue_passes: Passes over queries, keys and values where the same call rotates them and fills the cache.
+        append_passes: Further passes over the new keys and values there.
+        packing: 1 where few queries of heads that share keys share a tile, 0 where each head has its own.
     """
 
     launch: Number = 7.0e-6
@@ -93,6 +111,8 @@ class Prefill:
     memory_efficiency: Number = 0.83
     exponentials_per_clock_per_unit: Number = 12.0
     prologue_passes: Number = 1.0
+    append_passes: Number = 0.5
+    packing: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +196,14 @@ class Collective:
 
     Attributes:
         low_latency_launch, low_latency_hop, low_latency_efficiency: Start-up, seconds per further member and share of
-            the link's bandwidth of the low-latency (one-shot, flag-in-data) algorithm.
+            the link's bandwidth of the low-latency (two-shot, flag-in-data) algorithm.
+        one_shot_launch: Start-up where every member reads the buffers of all others, of an all-reduce.
         ring_launch, ring_hop, ring_efficiency: The same of the bandwidth (ring, pairwise) algorithm.
         in_network_efficiency: Share of the link's bandwidth of a reduction in the switch.
+        unit_bytes_per_s: Rate at which one unit of the device sends, where the caller says how many do.
+        local_passes: Passes over the message that a ring's kernel makes on the device beside what it sends, at the same
+            rate.
+        issue_floor: Seconds that the host takes to issue the call; 0 inside a captured graph.
         sharing: Exponent with which the bandwidth of each falls as more than two members share host bridges, as devices
             on PCIe do; 0 where each has its own port.
 
@@ -193,6 +218,10 @@ class Collective:
     ring_hop: Number = math.nan
     ring_efficiency: Number = 0.65
     in_network_efficiency: Number = 0.48
+    one_shot_launch: Number = 4.0e-6
+    unit_bytes_per_s: Number = 15e9
+    local_passes: Number = 0.4
+    issue_floor: Number = 0.0
     sharing: Number = 0.0
 
 
@@ -217,7 +246,10 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
-P = TypeVar("P", bound=Gemm | GroupedGemm | Prefill | Decode | Scan | MemoryBound | Collective | Roofline)
+NARROW = 0.75
+"""Weights of less than this share of the activations' width are widened before they are multiplied."""
+
+P = TypeVar("P", bound="DataclassInstance")
 
 
 def resolve(default: P, device: Device, family: str, variant: str | Sequence[str], library: str = "") -> P:
@@ -252,14 +284,25 @@ def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...
     names = [rate]
     if rate == "fp8" and a_bytes > 1.0:
         names.append("fp8_block")
-    if b_bytes < 0.75 * a_bytes:
+    if b_bytes < NARROW * a_bytes:
         names.append(f"{rate}_w{int(8 * b_bytes)}")
     return tuple(names)
 
 
-def cache_variants(variant: str, kv_bytes: float, q_bytes: float) -> tuple[str, ...]:
-    """A variant of attention, and the one whose cache is narrower than its queries: `gqa`, `gqa_kv8`."""
-    return (variant, f"{variant}_kv{int(8 * kv_bytes)}") if kv_bytes < q_bytes else (variant,)
+def attention_variants(variant: str, kernel: Attention) -> tuple[str, ...]:
+    """A variant of attention and more specific ones: `gqa`, `gqa_kv8` for a cache narrower than its queries, `mla`.
+
+    Latent attention (`mla`, `mla_kv8`) has values narrower than its keys; an encoder (`full`) masks nothing.
+    """
+    names = [variant]
+    if np.all(np.asarray(kernel.v_head_dim) < kernel.head_dim):
+        variant = "mla" if variant in ("mha", "gqa", "mqa") else f"{variant}_mla"
+        names.append(variant)
+    if kernel.kv_bytes < kernel.q_bytes:
+        names.append(f"{variant}_kv{int(8 * kernel.kv_bytes)}")
+    if not kernel.masked:
+        names.append(f"{variant}_full")
+    return tuple(names)
 
 
 def parameter_grade(device: Device, family: str) -> Grade:

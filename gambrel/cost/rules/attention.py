@@ -45,6 +45,7 @@ def attention(op: AttentionOp) -> Draft:
         "kv_bytes": bytes_of(k.format),
         "decode": decode,
         "rate": rate,
+        "masked": op.causal is not None,
     }
     return Draft(
         family="attention",

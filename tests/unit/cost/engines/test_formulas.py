@@ -89,7 +89,24 @@ def test_prefill_prologue_rewrites_queries_keys_and_values() -> None:
     new = 16 * 4096 * (32 * 128 + 8 * 256)
     extra = p.prologue_passes * 2 * new * 2 / (p.memory_efficiency * 4e12)
     plain = price(prefill(16.0, 4096.0), GPU).seconds
+    new_keys = 16 * 4096 * 8 * 256
+    extra += p.append_passes * 2 * new_keys * 2 / (p.memory_efficiency * 4e12)
     assert price(prefill(16.0, 4096.0, prologue=True), GPU).seconds - plain == pytest.approx(extra)
+
+
+def test_heads_that_share_no_tile_take_one_each() -> None:
+    """16 queries of 32 heads: 8 packed tiles of key heads a sequence, or 32 narrow ones."""
+    apart = with_parameters("attention_prefill", packing=0.0)
+    assert price(prefill(256.0, 16.0), apart).seconds > 2.0 * price(prefill(256.0, 16.0), GPU).seconds
+
+
+def test_a_window_masks_keys_at_both_ends() -> None:
+    """4096 queries that see 512 keys each: a tile touches 512 + 127 keys."""
+    free = {"launch": 0.0, "tile_overhead": 0.0, "exponentials_per_clock_per_unit": 1e9, "compute_efficiency": 0.5}
+    kernel = replace(prefill(16.0, 4096.0), pairs=4096.0 * 512.0)
+    per_key = 2 * 128 * 256 / (0.5 * 1e15 / 100)
+    expected = 16 * 32 * 32 * per_key * 639 / 100 + 0.5 * per_key * 2 * 639
+    assert price(kernel, with_parameters("attention_prefill", **free)).seconds == pytest.approx(expected, rel=1e-9)
 
 
 def test_few_queries_of_a_group_share_a_tile() -> None:
@@ -139,17 +156,51 @@ def test_small_all_gather_is_low_latency_and_large_is_a_ring() -> None:
     p = parameters.Collective()
     small, large = transfer(8e3, 8.0, "all_gather"), transfer(8e9, 8.0, "all_gather")
     low = p.low_latency_launch + 7 * 1e-6 + 7 / 8 * 8e3 / (p.low_latency_efficiency * 400e9)
-    ring = p.ring_launch + 7 * 1e-6 + 7 / 8 * 8e9 / (p.ring_efficiency * 400e9)
+    ring = p.ring_launch + 7 * 1e-6 + (7 / 8 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
     assert price(small, GPU).seconds == pytest.approx(low)
     assert price(large, GPU).seconds == pytest.approx(ring)
     assert [BOUNDS[int(price(x, GPU).bound)] for x in (small, large)] == ["latency", "network"]
+
+
+def test_a_small_all_reduce_reads_the_buffers_of_all_others() -> None:
+    p = parameters.Collective()
+    one_shot = p.one_shot_launch + 7e-6 + 7 * 1024.0 / (p.low_latency_efficiency * 400e9)
+    assert price(transfer(1024.0, 8.0), GPU).seconds == pytest.approx(one_shot)
+
+
+def test_a_call_that_the_host_issues_takes_as_long_as_the_host() -> None:
+    gpu = replace(GPU, parameters={"collective_nvlink@a": {"issue_floor": 50e-6}, "gemm@a": {"issue_floor": 70e-6}})
+    assert price(replace(transfer(1024.0, 8.0), library="a"), gpu).seconds == 50e-6
+    assert price(replace(gemm(16.0), library="a"), gpu).seconds == 70e-6
+    assert price(gemm(16.0), gpu).seconds == price(gemm(16.0), GPU).seconds
+
+
+def test_a_library_without_search_takes_its_tile_from_the_rows() -> None:
+    """128 x 128 tiles for 1024 rows: 8 x 32 of them on 100 units."""
+    free = {"wave_overhead": 0.0, "memory_ramp": 0.0, "slice_latency": 0.0, "cache_share": 1.0, "wave_hardness": 1.0}
+    gpu = with_parameters(
+        "gemm", **free, tile_search=0.0, load_bytes_per_clock_per_unit=1e12, memory_efficiency=1e6, overlap_norm=1.0
+    )
+    p = parameters.Gemm()
+    expected = p.launch + 3 * 4096 * 2 * 128 * 128 / (p.compute_efficiency * 1e15 / 100)
+    assert price(gemm(1024.0), gpu).seconds == pytest.approx(expected, rel=1e-5)
+
+
+def test_narrow_weights_are_widened_at_the_rate_of_the_units() -> None:
+    """One tile of 16 x 64 on a unit, all else free: 4096 rows of 64 weights at one per clock."""
+    fast = {"memory_efficiency": 1e6, "load_bytes_per_clock_per_unit": 1e12, "slice_latency": 0.0, "memory_ramp": 0.0}
+    gpu = with_parameters(
+        "gemm", **fast, unpack_per_clock_per_unit=1.0, wave_overhead=0.0, compute_efficiency=1e6, split_overhead=1.0
+    )
+    kernel = replace(gemm(16.0, 6400.0, 4096.0), b_bytes=0.5)
+    assert price(kernel, gpu).seconds == pytest.approx(parameters.Gemm().launch + 4096 * 64 / 2e9, rel=1e-3)
 
 
 def test_the_switch_reduces_from_four_members() -> None:
     p = parameters.Collective()
     switch = p.ring_launch + 2e-6 + (1 + 1 / 8) * 8e9 / (p.in_network_efficiency * 400e9)
     assert price(transfer(8e9, 8.0), GPU).seconds == pytest.approx(switch)
-    ring = p.ring_launch + 1e-6 + 2 * 1 / 2 * 8e9 / (p.ring_efficiency * 400e9)
+    ring = p.ring_launch + 1e-6 + (2 * 1 / 2 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
     assert price(transfer(8e9, 2.0), GPU).seconds == pytest.approx(ring)
 
 

@@ -1,7 +1,7 @@
 from dataclasses import fields, replace
 
 import pytest
-from engine_cases import GPU
+from engine_cases import GPU, decode
 
 from gambrel.cost.engines import parameter_grade, parameters
 from gambrel.hardware.load import list_profiles, load_device
@@ -35,8 +35,14 @@ def test_variants_of_a_format_say_what_its_kernels_do() -> None:
     assert parameters.format_variants("fp8", 1.03125, 1.0) == ("fp8", "fp8_block")
     assert parameters.format_variants("bf16", 2.0, 0.53125) == ("bf16", "bf16_w4")
     assert parameters.format_variants("nvfp4", 0.5625, 0.5625) == ("nvfp4",)
-    assert parameters.cache_variants("gqa", 1.0, 2.0) == ("gqa", "gqa_kv8")
-    assert parameters.cache_variants("gqa", 2.0, 2.0) == ("gqa",)
+
+
+def test_variants_of_attention_say_how_wide_its_cache_is() -> None:
+    plain, latent = decode(1.0, 128.0), replace(decode(1.0, 128.0), head_dim=576.0, v_head_dim=512.0)
+    assert parameters.attention_variants("gqa", plain) == ("gqa",)
+    assert parameters.attention_variants("gqa", replace(plain, kv_bytes=1.0)) == ("gqa", "gqa_kv8")
+    assert parameters.attention_variants("mqa", replace(latent, kv_bytes=1.0)) == ("mqa", "mla", "mla_kv8")
+    assert parameters.attention_variants("bf16", latent) == ("bf16", "bf16_mla")
 
 
 def test_a_library_counts_for_the_grade_of_its_family() -> None:

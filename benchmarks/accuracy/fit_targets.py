@@ -1,0 +1,404 @@
+"""What is fitted: parameter families, the measured rows of each, and the priors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gambrel.calibration.ops.common import SERVING
+
+SIGMA = {
+    "launch": 0.5,
+    "compute_efficiency": 0.15,
+    "memory_efficiency": 0.08,
+    "in_network_efficiency": 0.25,
+    "ring_efficiency": 0.25,
+    "sustained_share": 0.1,
+    "overlap_norm": 0.4,
+    "memory_ramp": 0.4,
+    "low_latency_hop": 1.2,
+    "ring_hop": 1.2,
+    "load_bytes_per_clock_per_unit": 0.4,
+    "exponentials_per_clock_per_unit": 0.4,
+    "wave_hardness": 1.0,
+    "wave_overhead": 0.7,
+    "quantize_row_time": 1.5,
+    "unpack_per_clock_per_unit": 1.0,
+    "prologue_passes": 1.2,
+    "append_passes": 1.2,
+    "local_passes": 1.0,
+}
+"""Prior spread of ln of each parameter; 0.6 where not named."""
+
+CEILING = {
+    "compute_efficiency": 1.0,
+    "memory_efficiency": 0.95,
+    "wave_hardness": 1.0,
+    "sustained_share": 1.0,
+    "low_latency_efficiency": 1.0,
+    "ring_efficiency": 1.0,
+    "in_network_efficiency": 1.0,
+    "cache_share": 1.0,
+    "memory_ramp": 30e-6,
+    "split_overhead": 50e-6,
+    "block_overhead": 50e-6,
+    "wave_overhead": 30e-6,
+}
+"""Shares cannot exceed one; refresh and row switches keep a memory below 95 %; start-up of a kernel's part is some
+microseconds."""
+
+FLOOR = {"overlap_norm": 1.0}
+"""Times add at worst."""
+
+HOP = 0.7e-6
+"""Prior of a hop, where the default is the link's own latency."""
+
+FIXED = {
+    "gemm": ("sustained_after",),
+    "memory_bound": ("long_row",),
+}
+"""What the data do not place: thresholds."""
+
+CHOICES = {"gemm": "tile_search", "attention_prefill": "packing", "scan": "fused"}
+"""Parameters of a family that are 1 or 0: how the library picks tiles, whether one kernel does it all; both are
+tried."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One set of parameters and the rows it is fitted on.
+
+    Attributes:
+        family: Key under `parameters`; `{link}` is the name of the innermost link.
+        table: Measured table.
+        base: Key under `DEFAULTS`.
+        op: The cases' operation, one of several.
+        dtypes: Formats and library of the cases, `* nccl` for a library's in any format; all where empty.
+        groups: Least and greatest number of query heads per key head.
+        variants: Variants that the prior of a library's set follows.
+        start: Where some parameters start instead.
+        searches: Whether the family's choice is tried both ways.
+        absent: Parameters that play no part in these rows.
+    """
+
+    family: str
+    table: str
+    base: str
+    op: tuple[str, ...]
+    dtypes: tuple[str, ...] = ()
+    groups: tuple[float, float] | None = None
+    variants: tuple[str, ...] = ()
+    start: Mapping[str, float] = field(default_factory=dict[str, float])
+    searches: bool = False
+    absent: tuple[str, ...] = ()
+
+
+PRODUCTS = {
+    "bfloat16": ("bf16",),
+    "fp8": ("fp8",),
+    "fp8_block": ("fp8", "fp8_block"),
+    "nvfp4": ("nvfp4",),
+    "sq": ("int8",),
+    "int8_wo": ("bf16", "bf16_w8"),
+    "int4_wo": ("bf16", "bf16_w4"),
+}
+"""Variants of each format of a product."""
+
+UNPACK = ("unpack_per_clock_per_unit",)
+"""Parameters of narrow weights."""
+
+QUANTIZE = ("quantize_launch", "quantize_row_time")
+"""Parameters of a separate quantise kernel."""
+
+POOLED = {"fp8": ("trtllm", "sglang"), "nvfp4": ("trtllm", "vllm")}
+"""Libraries that the set for no library in particular is fitted on, where not all."""
+
+HOST_BOUND = {("fp8_block", "vllm"): 80e-6, ("int8_wo", "sglang"): 15e-6}
+"""Calls that were measured outside a captured graph, and where their floor starts."""
+
+
+def _gemm() -> Iterator[Target]:
+    for form, variants in PRODUCTS.items():
+        family = "gemm" if form == "bfloat16" else f"gemm_{variants[-1]}"
+        absent = QUANTIZE if variants[0] == "bf16" else ()
+        absent += () if "_w" in variants[-1] else UNPACK
+        if form not in ("fp8_block", "int8_wo", "int4_wo"):
+            dtypes = tuple(f"{form} {library}" for library in POOLED.get(form, SERVING))
+            yield Target(family=family, table="gemm", base="gemm", op=("gemm",), dtypes=dtypes, absent=absent)
+        for library in SERVING if form != "sq" else ():
+            floor = HOST_BOUND.get((form, library))
+            yield Target(
+                family=f"{family}@{library}{'-eager' if floor else ''}",
+                table="gemm",
+                base="gemm",
+                op=("gemm",),
+                dtypes=(f"{form} {library}",),
+                variants=variants,
+                start={"issue_floor": floor} if floor else {},
+                searches=form != "bfloat16",
+                absent=absent,
+            )
+
+
+VARIETIES = (*SERVING, "vllm-flashinfer", "sglang-flashinfer", "sglang-triton", "vllm-triton", "trtllm-flashinfer")
+"""Engines, and their attention kernels that are another project's."""
+
+
+BOTH = tuple(f"{cache} {library}" for cache in ("bfloat16", "bfloat16 kv fp8") for library in SERVING)
+"""Attention in bf16 by its fused kernels, over either cache."""
+
+
+def _prefill() -> Iterator[Target]:
+    name = "attention_prefill"
+    forms = {("bf16",): "bfloat16", ("bf16", "bf16_kv8"): "bfloat16 kv fp8", ("fp8",): "fp8"}
+    yield Target(family=name, table=name, base=name, op=(name,), dtypes=BOTH, searches=True)
+    eight = tuple(f"fp8 {library}" for library in SERVING)
+    yield Target(family=f"{name}_fp8", table=name, base=name, op=(name,), dtypes=eight, searches=True)
+    for variants, label in forms.items():
+        family = name if variants == ("bf16",) else f"{name}_{variants[-1]}"
+        for library in VARIETIES:
+            yield Target(
+                family=f"{family}@{library}",
+                table=name,
+                base=name,
+                op=(name,),
+                dtypes=(f"{label} {library}",),
+                variants=variants,
+                searches=True,
+            )
+
+
+GROUPS = {"mha": (0.0, 1.0), "gqa": (1.01, 32.0), "mqa": (32.01, 1e9)}
+"""Query heads per key head of each class of decode kernels."""
+
+
+def _decode() -> Iterator[Target]:
+    name = "attention_decode"
+    for kind, groups in GROUPS.items():
+        yield Target(family=f"{name}_{kind}", table=name, base=name, op=(name,), dtypes=BOTH, groups=groups)
+        for variants, cache in (((kind,), "bfloat16"), ((kind, f"{kind}_kv8"), "bfloat16 kv fp8")):
+            for library in VARIETIES:
+                yield Target(
+                    family=f"{name}_{variants[-1]}@{library}",
+                    table=name,
+                    base=name,
+                    op=(name,),
+                    dtypes=(f"{cache} {library}",),
+                    groups=groups,
+                    variants=variants,
+                )
+
+
+LATENT = {
+    ("attention_decode", "generation_mla"): ("mla",),
+    ("attention_prefill", "context_mla"): ("bf16", "bf16_mla"),
+}
+"""Latent attention: family and operation, and its variants."""
+
+
+def _latent() -> Iterator[Target]:
+    for (base, op), variants in LATENT.items():
+        family = f"{base}_{variants[-1]}"
+        yield Target(family=family, table="mla", base=base, op=(op,), dtypes=BOTH, variants=variants, searches=True)
+        for library in SERVING:
+            for extra, cache in (((), "bfloat16"), ((f"{variants[-1]}_kv8",), "bfloat16 kv fp8")):
+                names = (*variants, *extra)
+                yield Target(
+                    family=f"{base}_{names[-1]}@{library}",
+                    table="mla",
+                    base=base,
+                    op=(op,),
+                    dtypes=(f"{cache} {library}",),
+                    variants=names,
+                )
+
+
+def _encoder() -> Iterator[Target]:
+    base, table = "attention_prefill", "attention_encoder"
+    family, absent = f"{base}_bf16_full", ("prologue_passes", "append_passes")
+    yield Target(family=family, table=table, base=base, op=(table,), absent=absent)
+    for library in (*SERVING, "sglang-triton"):
+        yield Target(
+            family=f"{family}@{library}",
+            table=table,
+            base=base,
+            op=(table,),
+            dtypes=(f"bfloat16 {library}",),
+            variants=("bf16", "bf16_full"),
+            absent=absent,
+        )
+
+
+RECURRENCES = {
+    "sglang": ("chunk_gated_delta_rule",),
+    "trtllm": ("chunk_gated_delta_rule",),
+    "vllm-flashinfer": ("chunk_gated_delta_rule_flashinfer",),
+    "vllm-triton": ("chunk_gated_delta_rule_triton",),
+}
+"""Kernels of the gated delta rule over many tokens, by library."""
+
+STEPS = ("fused_recurrent_gated_delta_rule", "fused_recurrent_gated_delta_rule_packed_decode")
+"""Kernels of one step of it."""
+
+
+def _recurrences() -> Iterator[Target]:
+    for library, ops in RECURRENCES.items():
+        yield Target(
+            family=f"scan_gdn@{library}",
+            table="linear_attention",
+            base="scan",
+            op=ops,
+            dtypes=(f"* {library}",),
+            variants=("gdn",),
+            searches=True,
+            start={"launch": 18e-6} if library != "vllm-flashinfer" else {},
+        )
+    for library in SERVING:
+        yield Target(
+            family=f"scan_step@{library}",
+            table="linear_attention",
+            base="scan",
+            op=STEPS,
+            dtypes=(f"* {library}",),
+            variants=("step",),
+            absent=("fused", "chunk_time", "compute_efficiency"),
+        )
+
+
+def _streams() -> Iterator[Target]:
+    name = "memory_bound"
+    yield Target(family=name, table=name, base=name, op=("mlp_act", "add"))
+    yield Target(family="memory_bound_norm", table=name, base=name, op=("input_layernorm",))
+
+
+EXPERTS = {
+    ("bf16",): ("bfloat16",),
+    ("bf16", "bf16_w4"): ("int4_wo", "w4a16_mxfp4"),
+    ("fp8",): ("fp8",),
+    ("fp8", "fp8_block"): ("fp8_block",),
+    ("fp8", "fp8_w4"): ("w4a8_mxfp4_mxfp8", "w4afp8"),
+    ("nvfp4",): ("nvfp4",),
+}
+"""Variants of each format of expert products."""
+
+EXPERT_LIBRARIES = (
+    "trtllm",
+    "trtllm-trtllm",
+    "trtllm-wideep",
+    "sglang-triton",
+    "sglang-marlin",
+    "sglang-trtllm",
+    "sglang-cutlass",
+    "vllm-triton",
+    "vllm-marlin",
+    "vllm-trtllm",
+    "vllm-cutlass",
+)
+"""Engines, and whose kernels theirs are."""
+
+
+def _experts() -> Iterator[Target]:
+    name = "grouped_gemm"
+    yield Target(family=name, table="moe", base=name, op=("moe",), dtypes=("bfloat16 trtllm",), absent=UNPACK)
+    eight = ("fp8 trtllm", "fp8_block trtllm")
+    yield Target(family="grouped_gemm_fp8", table="moe", base=name, op=("moe",), dtypes=eight, absent=UNPACK)
+    yield Target(
+        family="grouped_gemm_nvfp4", table="moe", base=name, op=("moe",), dtypes=("nvfp4 trtllm",), absent=UNPACK
+    )
+    for variants, forms in EXPERTS.items():
+        family = name if variants == ("bf16",) else f"{name}_{variants[-1]}"
+        for library in EXPERT_LIBRARIES:
+            yield Target(
+                family=f"{family}@{library}",
+                table="moe",
+                base=name,
+                op=("moe",),
+                dtypes=tuple(f"{form} {library}" for form in forms),
+                variants=variants,
+                absent=() if "_w" in variants[-1] else UNPACK,
+            )
+
+
+GRAPH = ("vllm_graph", "sglang_graph", "trtllm")
+"""All-reduce kernels of serving engines as they run inside a captured graph."""
+
+REDUCERS = {
+    "nccl": 0.0,
+    "custom_allreduce": 0.0,
+    **dict.fromkeys(GRAPH, 0.0),
+    "vllm_eager": 15e-6,
+    "sglang_eager": 15e-6,
+}
+"""Libraries of all-reduce, and where the host's floor starts."""
+
+
+UNITS = ("unit_bytes_per_s",)
+"""Parameters of kernels whose caller says on how many units they run."""
+
+EXCHANGES = (
+    "sglang_deepep_normal",
+    "sglang_deepep_ll",
+    "deepep_ht",
+    "deepep_ll",
+    "deepep_v2_context",
+    "deepep_v2_generation",
+    "trtllm_deepep_ht",
+    "trtllm_deepep_ll",
+)
+"""Protocols of the exchange between experts."""
+
+
+def _collectives() -> Iterator[Target]:
+    ops, name = ("all_gather", "reduce_scatter", "all_to_all"), "collective"
+    absent, nccl = ("one_shot_launch", "in_network_efficiency", *UNITS), ("* nccl",)
+    yield Target(family="collective_{link}", table=name, base=name, op=ops, dtypes=nccl, absent=absent)
+    for op in ops:
+        yield Target(
+            family=f"collective_{{link}}_{op}",
+            table=name,
+            base=name,
+            op=(op,),
+            dtypes=nccl,
+            variants=("",),
+            absent=absent,
+        )
+    family, op = "collective_{link}_all_reduce", ("all_reduce",)
+    engines = tuple(f"* {library}" for library in GRAPH)
+    yield Target(family=family, table=name, base=name, op=op, dtypes=engines, absent=UNITS)
+    for library, floor in REDUCERS.items():
+        yield Target(
+            family=f"{family}@{library}",
+            table=name,
+            base=name,
+            op=op,
+            dtypes=(f"* {library}",),
+            variants=("all_reduce",),
+            start={"issue_floor": floor} if floor else {},
+            absent=UNITS,
+        )
+    for protocol in EXCHANGES:
+        for phase in ("dispatch", "combine"):
+            label = f"{protocol}-{phase}"
+            yield Target(
+                family=f"collective_{{link}}_all_to_all@{label}",
+                table="moe_alltoall",
+                base=name,
+                op=(phase,),
+                dtypes=(f"* {label}",),
+                variants=("all_to_all",),
+                absent=absent if "normal" not in protocol else absent[:2],
+            )
+
+
+TARGETS = (
+    *_gemm(),
+    *_prefill(),
+    *_decode(),
+    *_latent(),
+    *_encoder(),
+    *_recurrences(),
+    *_streams(),
+    *_experts(),
+    *_collectives(),
+)
+"""What is fitted, a family before its libraries."""

@@ -1,0 +1,140 @@
+"""How rows of measured operations become kernels."""
+
+import numpy as np
+import pytest
+
+from gambrel.calibration.operation import Call
+from gambrel.calibration.tables import OPERATIONS, read_table
+from gambrel.cost.engines import price
+from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Scan, Transfer
+from gambrel.cost.roofline import kernel_bytes, kernel_flops
+from gambrel.hardware.load import load_device
+
+H100 = load_device("h100-sxm")
+
+
+def calls(name: str, table: dict[str, object]) -> list[Call]:
+    operation = OPERATIONS[name]
+    read = read_table(operation, table)
+    assert not read.problems
+    assert operation.build is not None
+    return [operation.build(group.rows) for group in operation.groups(read.rows)]
+
+
+MLA = {"num_heads": [16.0], "batch": [4.0], "isl": [1.0], "step": [1023.0], "dtype": "bfloat16", "kv_dtype": "fp8"}
+
+
+def test_latent_decode_reads_the_latents_once() -> None:
+    (call,) = calls("mla", {**MLA, "table": "generation_mla", "backend": "trtllm"})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Attention)
+    assert kernel.decode
+    queries_and_outputs = 4 * 16 * (576 + 512) * 2
+    assert kernel_bytes(kernel) == 4 * 1024 * 576 * 1 + queries_and_outputs
+    assert kernel_flops(kernel) == 2 * 4 * 16 * 1024 * (576 + 512)
+
+
+def test_latent_prefill_has_keys_and_values_of_every_head() -> None:
+    (call,) = calls("mla", {**MLA, "isl": [128.0], "step": [0.0], "table": "context_mla"})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Attention)
+    assert (kernel.head_dim, kernel.v_head_dim, kernel.decode) == (192.0, 128.0, False)
+    assert kernel_flops(kernel) == 2 * 4 * 16 * (128 * 129 / 2) * (192 + 128)
+
+
+@pytest.mark.parametrize(("table", "tokens"), [("mla_generation_module", 4), ("mla_context_module", 4 * 128)])
+def test_a_latent_module_is_the_sum_of_its_kernels(table: str, tokens: int) -> None:
+    isl = tokens / 4
+    (call,) = calls("mla", {**MLA, "isl": [isl], "table": table, "gemm_type": "bfloat16", "backend": "trtllm"})
+    products = sum(kernel_flops(k) for k in call.kernels if isinstance(k, Gemm))
+    heads, down, out = 16, 7168 * (1536 + 576), 16 * 128 * 7168
+    # Decode multiplies each head's queries and results with the latents' factors; prefill expands the latents.
+    up = 1536 * heads * 192 + heads * 2 * 128 * 512
+    assert products == 2 * tokens * (down + up + out)
+    assert isinstance(call.kernels[call.main], Attention)
+
+
+def test_a_token_is_sent_to_each_device_that_holds_some_of_its_experts() -> None:
+    shape = {"num_tokens": [128.0], "hidden": [7168.0], "topk": [8.0], "num_experts": [256.0], "ep_size": 8.0}
+    (normal,) = calls("moe_alltoall", {**shape, "op_name": "normal", "phase": "dispatch", "sms": 20.0})
+    (low,) = calls("moe_alltoall", {**shape, "op_name": "ll", "phase": "combine"})
+    sent, copied = normal.kernels[0], low.kernels[0]
+    assert isinstance(sent, Transfer)
+    assert isinstance(copied, Transfer)
+    assert sent.message_bytes == pytest.approx(128 * 8 * (1 - (7 / 8) ** 8) * 7168 * 1.03125)
+    assert copied.message_bytes == pytest.approx(128 * 8 * 7168 * 2)
+    assert (sent.units, copied.units) == (20.0, 0.0)
+    assert sent.library == "sglang_deepep_normal-dispatch"
+
+
+def test_an_encoder_masks_nothing() -> None:
+    (call,) = calls(
+        "attention_encoder", {"batch": 2.0, "s": [577.0], "num_heads": 16.0, "head_dim": 72.0, "dtype": "bf16"}
+    )
+    assert kernel_flops(call.kernels[0]) == 2 * 2 * 16 * 577**2 * 144
+
+
+DELTA = {
+    "batch": 4.0,
+    "seq_len": [1.0],
+    "num_k_heads": 16.0,
+    "head_k_dim": 128.0,
+    "num_v_heads": 32.0,
+    "head_v_dim": 128.0,
+}
+
+
+def test_a_step_of_the_delta_rule_sweeps_over_the_states() -> None:
+    source = "fused_recurrent_gated_delta_rule"
+    (call,) = calls("linear_attention", {**DELTA, "phase": "generation", "kernel_source": source})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Scan)
+    states = 2 * 4 * 32 * 128 * 128 * 4
+    assert kernel.variant == "step"
+    assert states < kernel_bytes(kernel) < 1.05 * states
+
+
+def test_a_short_convolution_is_a_stream_over_its_channels() -> None:
+    table = {**DELTA, "seq_len": [1024.0], "phase": "context", "kernel_source": "causal_conv1d_fn"}
+    (call,) = calls("linear_attention", table)
+    (kernel,) = call.kernels
+    assert isinstance(kernel, MemoryBound)
+    assert kernel.cols == 2 * 16 * 128 + 32 * 128
+
+
+def test_experts_without_an_exchange_combine_the_tokens_of_the_group() -> None:
+    shape = {"num_tokens": [64.0], "hidden": 4096.0, "inter": 1024.0, "topk": 8.0, "num_experts": 128.0}
+    table = {
+        **shape,
+        "moe_ep": 8.0,
+        "dtype": "bfloat16",
+        "backend": "sglang",
+        "kernel_source": "sglang_fused_moe_triton",
+    }
+    (call,) = calls("moe", table)
+    route, first, *_, combine = call.kernels
+    assert isinstance(first, GroupedGemm)
+    assert first.library == "sglang-triton"
+    assert np.ravel(first.rows)[0] == 64 * 8 / 8
+    assert isinstance(route, MemoryBound)
+    assert isinstance(combine, MemoryBound)
+    assert combine.bytes_read == 64 * 8 * 4096 * 2
+
+
+@pytest.mark.parametrize("name", ["mla", "attention_encoder", "moe_alltoall", "linear_attention"])
+def test_new_operations_have_engines(name: str) -> None:
+    tables = {
+        "mla": {**MLA, "table": "generation_mla"},
+        "attention_encoder": {"batch": 1.0, "s": [64.0], "num_heads": 8.0, "head_dim": 64.0, "dtype": "bf16"},
+        "moe_alltoall": {
+            "num_tokens": [8.0],
+            "hidden": 4096.0,
+            "topk": 2.0,
+            "num_experts": 8.0,
+            "op_name": "ll",
+            "phase": "dispatch",
+        },
+        "linear_attention": {**DELTA, "phase": "generation", "kernel_source": "fused_recurrent_gated_delta_rule"},
+    }
+    for call in calls(name, tables[name]):
+        assert all(np.all(price(kernel, H100).seconds > 0) for kernel in call.kernels)
