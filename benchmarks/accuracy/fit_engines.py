@@ -18,11 +18,11 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from benchmarks.accuracy.end_to_end import data_file
-from benchmarks.accuracy.measured_runs import PROFILES, Run, Unanswerable, architecture_of, read_runs
 from gambrel.errors import GambrelError
 from gambrel.estimation.api import estimate
 from gambrel.estimation.result import PhaseEstimate
 from gambrel.hardware.load import load_device
+from gambrel.validation.runs import PROFILES, Run, Unanswerable, architecture_of, read_runs
 
 NAMES = ("kernel_launch", "prefill_overhead", "step_overhead", "sequence_overhead")
 START = np.array([8e-6, 2e-3, 1e-3, 20e-6])

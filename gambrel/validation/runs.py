@@ -1,14 +1,14 @@
 """Published end-to-end measurements as questions for an estimate: which rows qualify, and what each one ran."""
 
-from __future__ import annotations
-
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TypedDict, cast
 
+from gambrel.errors import Problem, UsageError
 from gambrel.estimation.points import Plan, Workload
 from gambrel.frontends.architecture import Architecture, MoE, SelfAttention
 from gambrel.frontends.hf import architecture_from_config
@@ -71,6 +71,29 @@ class Unanswerable(Exception):
     """Why a row gets no estimate."""
 
 
+class Row(TypedDict):
+    """What is read of one line of the file."""
+
+    source_family: str
+    fully_specified: bool
+    config_id: str
+    category: str
+    engine: str
+    engine_version: str
+    hardware: str
+    n_devices: int
+    precision: str
+    parallelism: Mapping[str, int | None]
+    model: str
+    model_params: Mapping[str, object]
+    batch: int | None
+    isl: int | None
+    osl: int | None
+    metric: str
+    unit: str
+    value: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One measurement: the numbers of the row, in SI units.
@@ -101,19 +124,69 @@ class Run:
     refusal: str
 
 
-def read_runs(file: Path) -> list[Run]:
-    """The fully specified measurements of FAMILIES."""
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        rows = [row for row in map(json.loads, lines) if row["source_family"] in FAMILIES and row["fully_specified"]]
-    short = _stopped_early(rows)
-    return [_run(row, stopped=row["config_id"] in short) for row in rows]
+def read_rows(file: Path) -> list[Row]:
+    """The fully specified measurements of a file of JSON lines, compressed or not.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is no measurement.
+    """
+    try:
+        with (gzip.open if file.suffix == ".gz" else open)(file, "rt", encoding="utf-8") as lines:
+            rows = [_parse(line, f"{file}:{number}") for number, line in enumerate(lines, start=1)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(Problem(where=str(file), what=f"cannot be read ({error})")) from None
+    return [row for row in rows if row["fully_specified"]]
 
 
-def _stopped_early(rows: Iterable[Mapping]) -> set[str]:
+def _parse(line: str, where: str) -> Row:
+    try:
+        row = cast("Row", json.loads(line))
+        missing = sorted(Row.__required_keys__ - row.keys())
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise UsageError(Problem(where=where, what="is no measurement", why=str(error))) from None
+    if missing:
+        raise UsageError(Problem(where=where, what="is no measurement", why=f"it lacks {', '.join(missing)}"))
+    return row
+
+
+def read_runs(file: Path, *, every: bool = False) -> list[Run]:
+    """The fully specified measurements of FAMILIES; with `every`, also those that have no answer yet.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is no measurement.
+    """
+    rows = read_rows(file)
+    known = [row for row in rows if row["source_family"] in FAMILIES]
+    short = _stopped_early(known)
+    runs = [_run(row, stopped=row["config_id"] in short) for row in known]
+    if every:
+        runs += [_unknown(row) for row in rows if row["source_family"] not in FAMILIES]
+    return runs
+
+
+def _unknown(row: Row) -> Run:
+    """A row of a source whose runs are not understood as static batches."""
+    return Run(
+        family=row["source_family"],
+        engine=row["engine"] or "",
+        category=row["category"],
+        device=row["hardware"],
+        dtype=row["precision"] or "",
+        metric=row["metric"],
+        value=row["value"],
+        model=row["model"] or "",
+        dims=(),
+        plan=None,
+        workload=None,
+        refusal="source of no static batches",
+    )
+
+
+def _stopped_early(rows: Iterable[Row]) -> set[str]:
     """Runs whose latency is not `ttft + (osl - 1) tpot`: they did not generate the output length that they state."""
     found: dict[str, dict[str, float]] = {}
     for row in rows:
-        found.setdefault(row["config_id"], {"osl": row["osl"]})[row["metric"]] = row["value"]
+        found.setdefault(row["config_id"], {"osl": float(row["osl"] or 0)})[row["metric"]] = row["value"]
     out: set[str] = set()
     for name, run in found.items():
         if {"ttft", "tpot", "e2e_latency"} <= run.keys():
@@ -123,9 +196,10 @@ def _stopped_early(rows: Iterable[Mapping]) -> set[str]:
     return out
 
 
-def _run(row: Mapping, *, stopped: bool) -> Run:
+def _run(row: Row, *, stopped: bool) -> Run:
     parallelism = row["parallelism"]
-    static = row["batch"] is not None and row["isl"] is not None and row["osl"] is not None
+    batch, isl, osl = row["batch"], row["isl"], row["osl"]
+    workload = None if batch is None or isl is None or osl is None else Workload(batch=batch, isl=isl, osl=osl)
     formats = FORMATS.get(row["precision"])
     plan = None if formats is None else replace(formats, tp=parallelism.get("tp") or 1, pp=parallelism.get("pp") or 1)
     dims = row["model_params"]
@@ -140,12 +214,12 @@ def _run(row: Mapping, *, stopped: bool) -> Run:
         model=row["model"],
         dims=tuple(sorted((key, value) for key, value in dims.items() if isinstance(value, int))),
         plan=plan,
-        workload=Workload(batch=row["batch"], isl=row["isl"], osl=row["osl"]) if static else None,
-        refusal=_refusal(row, static=static, stopped=stopped),
+        workload=workload,
+        refusal=_refusal(row, static=workload is not None, stopped=stopped),
     )
 
 
-def _value(row: Mapping) -> float:
+def _value(row: Row) -> float:
     """The measured value in SI units."""
     unit = row["unit"]
     if unit.endswith("/GPU") and (row["source_family"], row["engine_version"]) in WHOLE_SYSTEM:
@@ -153,7 +227,7 @@ def _value(row: Mapping) -> float:
     return row["value"] * (TIMES.get(unit) or (1e9 if unit.startswith("GB") else 1.0))
 
 
-def _refusal(row: Mapping, *, static: bool, stopped: bool) -> str:
+def _refusal(row: Row, *, static: bool, stopped: bool) -> str:
     if "power" in row["metric"]:
         return "power"
     if not static:
@@ -180,7 +254,7 @@ def architecture_of(model: str, dims: tuple[tuple[str, int], ...]) -> Architectu
         differing = list(_differences(architecture, stated))
         if differing:
             raise Unanswerable("; ".join(differing))
-        architecture = replace(architecture, vocab=_any(stated, "vocab", "vocab_size"))
+        architecture = replace(architecture, vocab=stated.get("vocab", stated.get("vocab_size", architecture.vocab)))
     elif "size_per_head" in stated:
         architecture = _gpt(model, stated)
     else:
@@ -205,10 +279,6 @@ def _gpt(name: str, stated: Mapping[str, int]) -> Architecture:
         "torch_dtype": "float16",
     }
     return architecture_from_config(config, name=name, citation="dimensions as stated with the measurement")
-
-
-def _any(stated: Mapping[str, int], *names: str) -> int:
-    return next(stated[name] for name in names if name in stated)
 
 
 def _differences(architecture: Architecture, stated: Mapping[str, int]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""Estimates of whole models beside published end-to-end measurements."""
