@@ -48,8 +48,12 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 """Every measured operation by name; a new one is added here."""
 
-IGNORED_CHECKS = ("latency_us",)
+UNCHECKED = ("latency_us",)
 """Columns whose values are no sizes."""
+
+
+_BROKEN = np.zeros(())
+"""Stands for a column that could not be read, so that its rows are not reported again."""
 
 
 class Read(NamedTuple):
@@ -108,7 +112,7 @@ class _Reader:
             for name in self._given(column):
                 self._convert(name, text=column.text)
         self.length = self._length()
-        self.valid: Mask = np.ones(self.length, dtype=np.bool_)
+        self.valid: Mask = np.full(self.length, not self.problems)
 
     def _given(self, column: Column) -> Iterator[str]:
         yield from (name for name in (column.name, *column.aliases) if name in self._names)
@@ -121,11 +125,11 @@ class _Reader:
             values = to_text(raw) if text else to_numbers(raw)
         except (TypeError, ValueError) as error:
             self._note(name, "is not numbers", str(error))
-            values = np.asarray(np.nan)
+            values = _BROKEN
         shape = values.codes if isinstance(values, Text) else values
         if shape.ndim > 1:
             self._note(name, f"has {shape.ndim} dimensions", "a column is one value a row")
-            values = np.asarray(np.nan)
+            values = _BROKEN
         self._raw[name] = values
 
     def _length(self) -> int:
@@ -151,7 +155,7 @@ class _Reader:
         default = column.default
         if isinstance(default, float):
             values = np.where(np.isnan(values), default, values)
-        if column.name in IGNORED_CHECKS or not self._present(column):
+        if column.name in UNCHECKED or not self._present(column):
             return values
         self._check(column, np.isnan(values), "has no value")
         self._check(column, np.isinf(values), "is infinite")
