@@ -27,7 +27,6 @@ from gambrel.calibration.operation import Call, fold, interval_fold
 from gambrel.calibration.predict import answer_call, build, with_rate
 from gambrel.calibration.score import FITTED_SOURCES, machine_of, profile_of
 from gambrel.calibration.tables import OPERATIONS, read_table
-from gambrel.cost.engines import Grade
 from gambrel.errors import GambrelError
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_profile
@@ -47,7 +46,6 @@ class Residuals:
 
     names: tuple[str, ...]
     unnamed: bool
-    grade: Grade
     sites: frozenset[str]
     seconds: np.ndarray
     measured: np.ndarray
@@ -102,7 +100,6 @@ def _looks(call: Call, device: Device, measured: np.ndarray) -> Iterator[Residua
         yield Residuals(
             names=names,
             unnamed="@" not in names[-1],
-            grade=answer.grade,
             sites=frozenset(),
             seconds=seconds,
             measured=measured,
@@ -168,24 +165,27 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data_folder())
     parser.add_argument("--write", action="store_true", help="renew the residuals-*.yaml among the shipped profiles")
     args = parser.parse_args()
-    left_out: list[Residuals] = []
+    siblings: list[Residuals] = []
+    new: list[Residuals] = []
     generations: dict[str, list[Residuals]] = defaultdict(list)
     for name in measured_devices(args.data):
         device = machine_of(name)
         own = bands(list(residuals(args.data, name, device)))
         note = "measured over estimated time of the calibrated parameters, on sites that nothing was fitted on"
         publish(f"{PREFIX}{device.name}", f"Residuals of {device.title}", own, note, write=args.write)
-        found = list(residuals(args.data, name, machine_of(name, leave_out=True)))
-        left_out += found
-        generations[load_profile(device.name).extends[0]] += [x for x in found if x.grade == "transferred"]
-    note = "measured over estimated time without what was fitted on the device alone"
+        bare = machine_of(name, leave_out=True)
+        if bare.parameters:
+            found = list(residuals(args.data, name, bare))
+            generations[load_profile(device.name).extends[0]] += found
+            siblings += found
+        bare = replace(device, parameters={}, parameter_grades={}, uncertainty={})
+        new += residuals(args.data, name, bare)
+    note = "measured over estimated time without what was fitted on the device"
     for base, found in generations.items():
-        if found:
-            title = f"Residuals of {base} for its other devices"
-            publish(f"{PREFIX}{base}", title, bands(found), note, write=args.write)
-    for grade, widened in (("transferred", 1.0), ("datasheet", WIDENED)):
-        found = [item for item in left_out if item.grade == grade and item.unnamed]
-        pooled = bands(found, tail=POOLED_TAIL, widened=widened)
+        title = f"Residuals of {base} for its other devices"
+        publish(f"{PREFIX}{base}", title, bands(found), note, write=args.write)
+    for grade, pool, widened in (("transferred", siblings, 1.0), ("datasheet", new, WIDENED)):
+        pooled = bands([item for item in pool if item.unnamed], tail=POOLED_TAIL, widened=widened)
         title = f"Residuals of devices whose parameters are of grade {grade}"
         publish(f"{PREFIX}{grade}", title, pooled, f"{note}; widened {widened:g} times", write=args.write)
 
