@@ -14,6 +14,9 @@ from gambrel.hardware.device import Device
 WORTH_POINTS = 20_000
 """Below this many points pricing all of them is cheaper than looking for repeats."""
 
+SAMPLE = 2048
+"""Points that are looked at before all are sorted."""
+
 WORTH_SHARE = 0.7
 """Repeats must save at least 30 % of the points."""
 
@@ -42,7 +45,7 @@ def compress(sizes: Mapping[str, Array]) -> Compressed | None:
     if math.prod(shape) < WORTH_POINTS:
         return None
     groups = _groups({name: size.reshape((1,) * (len(shape) - size.ndim) + size.shape) for name, size in sizes.items()})
-    if not any(len(axes) > 1 for axes in groups):
+    if not any(len(axes) > 1 or _repeats(members) for axes, members in groups.items()):
         return None
     out: dict[str, Array] = {}
     indices: list[NDArray[np.intp]] = []
@@ -56,6 +59,13 @@ def compress(sizes: Mapping[str, Array]) -> Compressed | None:
     if math.prod(_grid(out)) > WORTH_SHARE * math.prod(shape):
         return None
     return Compressed(out, tuple(indices))
+
+
+def _repeats(members: Mapping[str, Array]) -> bool:
+    """Whether a sample of the points of one axis holds the same shape again and again."""
+    flat = np.broadcast_arrays(*(size.ravel() for size in members.values()))
+    sample = [array[:: max(array.size // SAMPLE, 1)][:SAMPLE] for array in flat]
+    return _distinct(sample)[0].shape[1] < WORTH_SHARE * sample[0].size
 
 
 def _grid(sizes: Mapping[str, Array]) -> tuple[int, ...]:

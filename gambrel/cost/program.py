@@ -164,12 +164,11 @@ def _price(
         kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
     sizes = {name: values[size] for name, size in kernel.sizes.items()}
     floor = roofline(kernel.bind(sizes), device).seconds
-    if kernel.kind in (Gemm, GroupedGemm) and not has_arrays(device):
-        compressed = compress(sizes)
-        if compressed is not None:
-            point = operate(kernel.bind(compressed.sizes), device)
-            spread = compressed.spread
-            return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), floor
+    compressed = compress(sizes) if kernel.kind in (Gemm, GroupedGemm) else None
+    if compressed is not None and not has_arrays(device):
+        point = operate(kernel.bind(compressed.sizes), device)
+        spread = compressed.spread
+        return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), floor
     return operate(kernel.bind(sizes), device), floor
 
 

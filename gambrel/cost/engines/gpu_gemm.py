@@ -42,6 +42,10 @@ K_STEP = 32.0
 """A block steps over k in slices of at least this many elements."""
 
 
+ROUNDING = 1e-12
+"""Slack of a bound over the rounding of what it bounds."""
+
+
 class Points(NamedTuple):
     """Design points: sizes, and the traffic that every tiling shares."""
 
@@ -141,14 +145,20 @@ def _chunked(points: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> 
     arrays = np.broadcast_arrays(*points)
     flat = [np.ravel(x) for x in arrays]
     seconds = np.empty(flat[0].size)
+    # Points of like size share their best tilings, so that a whole chunk can rule the others out.
+    order = np.argsort(flat[0] * flat[1]) if seconds.size > CHUNK else np.arange(seconds.size)
     for start in range(0, seconds.size, CHUNK):
-        part = slice(start, start + CHUNK)
+        part = order[start : start + CHUNK]
         seconds[part] = _best_tiling(Points(*(x[part] for x in flat)), kernel, p, rates)
     return seconds.reshape(arrays[0].shape)
 
 
 def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> Array:
-    """Least time over the candidate tiles and splits, without the launch."""
+    """Least time over the candidate tiles and splits, without the launch.
+
+    A tiling is left out where it cannot be the best of any point: its blocks take at least `waves k step`, since rounds
+    are at least waves and a split's depth at least its share of k, and a split adds its fixup.
+    """
     best = np.asarray(np.inf)
     fixup = 8.0 * x.m * x.n * x.batch / rates.cache
     for tm, tn, splits in CANDIDATES if np.any(p.tile_search) else _fixed_tiling(x.m):
@@ -158,9 +168,14 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
         step = p_norm(2.0 * tm * tn / rates.flops, load, p.overlap_norm)
         rows, cols = np.ceil(x.m / tm), np.ceil(x.n / tn)
         waves = rows * cols * x.batch / rates.units
+        least = (1.0 - ROUNDING) * waves * (x.k * step + p.wave_overhead)
+        if np.all(least >= best):
+            continue
         cold = x.cold + _reload(x, rows, cols, tn / tm, rates)
         stream = memory_seconds(cold, x.hot, rates.memory, p.memory_ramp, rates.cache)
         for s in splits:
+            if s > 1 and np.all(np.maximum(least, stream) + p.split_overhead + s * fixup >= best):
+                continue
             depth = K_STEP * np.ceil(x.k / (K_STEP * s))
             rounds = p.wave_hardness * np.ceil(waves * s) + (1.0 - p.wave_hardness) * np.maximum(waves * s, 1.0)
             seconds = p_norm(rounds * depth * step, stream, p.overlap_norm) + rounds * p.wave_overhead
