@@ -1,5 +1,7 @@
 """Measured rows as calls that an engine prices, for fitting: one case for each kind of call on one device."""
 
+# pandas' stubs cannot tell a frame from a series.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 from __future__ import annotations
 
 from collections.abc import Iterator
