@@ -43,7 +43,7 @@ def machine(device: Machine, overrides: Iterable[str] = ()) -> Device:
     Raises:
         ProfileError: There is no such profile, or it or a what-if is wrong.
     """
-    return device if isinstance(device, Device) else load_device(device, overrides)
+    return device if isinstance(device, Device) else load_device(device, overrides, residuals=False)
 
 
 def compile(  # noqa: PLR0913  (an entry point named as the command; keywords are optional)

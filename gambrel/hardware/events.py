@@ -46,7 +46,7 @@ def yaml_events(text: str) -> Iterator[YamlEvent]:
         events.DocumentStartEvent: "document",
     }
     try:
-        # The parser in C is some fifteen times faster; where its wheel is missing, the one in Python gives the same events.
+        # The parser in C is fifteen times faster; where its wheel is missing, the one in Python gives the same events.
         for event in YAML(typ="safe", pure=find_spec("_ruamel_yaml") is None).parse(text):
             at = event.start_mark
             if isinstance(event, events.ScalarEvent):

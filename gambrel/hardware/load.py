@@ -19,7 +19,11 @@ def list_profiles(*, abstract: bool = False) -> tuple[str, ...]:
     return shipped_names(abstract=abstract)
 
 
-def load_profile(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Profile:
+RESIDUALS = "residuals-"
+"""How the names of generated bases begin that hold nothing but the residuals of predictions (`uncertainty:`)."""
+
+
+def load_profile(name_or_path: str | Path, overrides: Iterable[str] = (), *, residuals: bool = True) -> Profile:
     """Reads a profile with its bases, applies overrides, and checks the whole.
 
     Args:
@@ -27,11 +31,12 @@ def load_profile(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Pro
         overrides: `PATH=VALUE` texts, such as `memory.hbm.bandwidth=2x`, `power.tdp=-10%` or `links.nvlink.size=72`.
             The numbers that they give are of kind `estimated` and are noted as what-ifs. They may leave physics behind
             (a peak that its clock does not reach) but not arithmetic (a negative bandwidth).
+        residuals: Whether to read the shipped residuals of predictions; without intervals they only cost time.
 
     Raises:
         ProfileError: The name is unknown, or the file or an override is wrong; all problems at once.
     """
-    resolved = resolve(find_profile(name_or_path), overrides)
+    resolved = resolve(find_profile(name_or_path), overrides, without="" if residuals else RESIDUALS)
     profile, problems = _read(resolved)
     if not problems and profile.abstract:
         why = "it is a base for other profiles"
@@ -42,13 +47,13 @@ def load_profile(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Pro
     return replace(profile, hash=_hash(profile), parameter_grades=_grades(resolved, profile))
 
 
-def load_device(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Device:
-    """The numbers of a profile that the cost engines read.
+def load_device(name_or_path: str | Path, overrides: Iterable[str] = (), *, residuals: bool = True) -> Device:
+    """The numbers of a profile that the cost engines read; arguments as those of `load_profile`.
 
     Raises:
         ProfileError: As `load_profile`.
     """
-    return to_device(load_profile(name_or_path, overrides))
+    return to_device(load_profile(name_or_path, overrides, residuals=residuals))
 
 
 def validate_file(path: str | Path) -> list[Problem]:
@@ -146,7 +151,7 @@ def _value(quantity: Quantity | None) -> float | None:
 
 
 def _hash(profile: Profile) -> str:
-    return hashlib.sha256(repr(profile).encode()).hexdigest()[:12]
+    return hashlib.sha256(repr(replace(profile, uncertainty={}, sources={})).encode()).hexdigest()[:12]
 
 
 def _grades(resolved: Resolved, profile: Profile) -> dict[str, Grade]:

@@ -74,11 +74,13 @@ def shipped_aliases() -> dict[str, Path]:
     return {alias: path for path in sorted(SHIPPED.glob("*.yaml")) for alias in _texts(_header(path), "aliases")}
 
 
-def resolve(path: Path, overrides: Iterable[str] = ()) -> Resolved:
+def resolve(path: Path, overrides: Iterable[str] = (), *, without: str = "") -> Resolved:
     """Reads a profile and the profiles that it extends, merges them and applies overrides.
 
     A base comes first and each later file wins: maps merge by key, a quantity is replaced whole with its provenance,
     and a `null` removes. Identity is not inherited.
+
+    Bases whose names begin with `without` are left out, where that is given.
 
     Raises:
         ProfileError: A file cannot be read, an `extends` has no target or goes in a circle, a `null` removes nothing,
@@ -86,7 +88,7 @@ def resolve(path: Path, overrides: Iterable[str] = ()) -> Resolved:
     """
     default_sources: dict[str, str] = {}
     problems: list[Problem] = []
-    tree = _resolve(path, (), default_sources, problems)
+    tree = _Merge(default_sources, problems, without).tree(path, ())
     overrides = tuple(overrides)
     for override in overrides:
         try:
@@ -117,28 +119,41 @@ def _scalars(tree: Mapping, key: str) -> tuple[Scalar, ...]:
     return tuple(item for item in items if isinstance(item, Scalar))
 
 
-def _resolve(path: Path, chain: tuple[Path, ...], sources: dict[str, str], problems: list[Problem]) -> Mapping:
-    own = read_tree(path)
-    sources[str(path)] = _text(own, "default_source")
-    base = Mapping(mark=own.mark, entries={})
-    for name in _scalars(own, "extends"):
-        target = _base_path(name.text, path.parent)
-        if target is None:
-            known = [*shipped_names(), *shipped_names(abstract=True)]
-            what = f"extends {name.text!r}, which is not there"
-            problems.append(Problem(where=str(name.mark), what=what, fix=did_you_mean(name.text, known)))
-        elif target.resolve() in (*(p.resolve() for p in chain), path.resolve()):
-            circle = " -> ".join(p.stem for p in (*chain, path, target))
-            problems.append(Problem(where=str(name.mark), what="extends goes in a circle", why=circle))
-        else:
-            try:
-                parent = _resolve(target, (*chain, path), sources, problems)
-            except ProfileError as error:
-                problems.extend(error.problems)
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """A walk over a profile and its bases: the default sources and problems that it finds, the bases it leaves out."""
+
+    sources: dict[str, str]
+    problems: list[Problem]
+    without: str
+
+    def tree(self, path: Path, chain: tuple[Path, ...]) -> Mapping:
+        own = read_tree(path)
+        self.sources[str(path)] = _text(own, "default_source")
+        base = Mapping(mark=own.mark, entries={})
+        for name in _scalars(own, "extends"):
+            if self.without and name.text.startswith(self.without):
                 continue
-            kept = {key: entry for key, entry in parent.entries.items() if key not in _NOT_INHERITED}
-            base = _merge(base, Mapping(mark=own.mark, entries=kept), "", problems)
-    return _merge(base, own, "", problems)
+            target = _base_path(name.text, path.parent)
+            if target is None:
+                known = [*shipped_names(), *shipped_names(abstract=True)]
+                what = f"extends {name.text!r}, which is not there"
+                self.problems.append(Problem(where=str(name.mark), what=what, fix=did_you_mean(name.text, known)))
+            elif target.resolve() in (*(p.resolve() for p in chain), path.resolve()):
+                circle = " -> ".join(p.stem for p in (*chain, path, target))
+                self.problems.append(Problem(where=str(name.mark), what="extends goes in a circle", why=circle))
+            else:
+                base = self._with_base(base, own, target, (*chain, path))
+        return _merge(base, own, "", self.problems)
+
+    def _with_base(self, base: Mapping, own: Mapping, target: Path, chain: tuple[Path, ...]) -> Mapping:
+        try:
+            parent = self.tree(target, chain)
+        except ProfileError as error:
+            self.problems.extend(error.problems)
+            return base
+        kept = {key: entry for key, entry in parent.entries.items() if key not in _NOT_INHERITED}
+        return _merge(base, Mapping(mark=own.mark, entries=kept), "", self.problems)
 
 
 def _base_path(name: str, folder: Path) -> Path | None:
