@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gambrel.calibration.columns import Rows, Table
 from gambrel.calibration.families import grade_of
 from gambrel.calibration.intervals import band_of
+from gambrel.calibration.limits import WIDER, beyond_fitted
 from gambrel.calibration.operation import Call, Group, Operation
 from gambrel.calibration.tables import operation_named, read_table
 from gambrel.cost.energy import has_energy, operate, standing_w
@@ -43,6 +44,8 @@ class KernelEstimates:
         grade: How well the parameters are known: calibrated, transferred or datasheet.
         watts: Mean power of the device during the call; None where the profile has no energies.
         joules: Energy of the call; None likewise.
+        extrapolated: Whether a size lies outside those that the parameters were fitted on, where the profile says
+            which these are; the interval is wider then.
     """
 
     seconds: Array
@@ -52,6 +55,7 @@ class KernelEstimates:
     grade: NDArray[np.str_]
     watts: Array | None
     joules: Array | None
+    extrapolated: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -95,6 +99,7 @@ class Answer(NamedTuple):
     bound: NDArray[np.int8]
     grade: Grade
     joules: Array | None
+    extrapolated: NDArray[np.bool_]
 
 
 def predict_kernels(op: str, device: Machine, table: Table) -> KernelEstimates:
@@ -139,12 +144,14 @@ def _assemble(operation: Operation, device: Device, rows: Rows) -> KernelEstimat
     count = rows.length
     seconds, lower, upper, joules = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     bound, grade = np.empty(count, dtype=np.int8), np.empty(count, dtype="U11")
+    extrapolated = np.zeros(count, dtype=np.bool_)
     powered = True
     for group in _pieces(operation.groups(rows)):
         answer = answer_call(build(operation, group.rows), device)
         where = group.where
         seconds[where], lower[where], upper[where] = answer.seconds, answer.lower_s, answer.upper_s
         bound[where], grade[where] = answer.bound, answer.grade
+        extrapolated[where] = answer.extrapolated
         if answer.joules is None:
             powered = False
         else:
@@ -158,6 +165,7 @@ def _assemble(operation: Operation, device: Device, rows: Rows) -> KernelEstimat
         grade=grade,
         watts=watts,
         joules=joules if powered else None,
+        extrapolated=extrapolated,
     )
 
 
@@ -202,13 +210,16 @@ def answer_call(call: Call, device: Device) -> Answer:
     seconds = np.where(longest > 0.0, total, 0.0)
     main = kernels[call.main]
     lower, upper = band_of(main, device).ratios(seconds)
+    beyond = beyond_fitted(main, device)
+    wider = np.exp(WIDER * beyond)
     return Answer(
         seconds=seconds,
-        lower_s=seconds * lower,
-        upper_s=seconds * upper,
+        lower_s=seconds * lower / wider,
+        upper_s=seconds * upper * wider,
         bound=bound.astype(np.int8),
         grade=grade_of(main, device),
         joules=joules + call.overhead_s * standing_w(device.power) if has_energy(device) else None,
+        extrapolated=beyond > 0.0,
     )
 
 

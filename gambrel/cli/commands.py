@@ -49,6 +49,11 @@ COMMANDS = (
         "Without --on, number formats are as a machine uses them that multiplies all of them.",
     ),
     Command("accuracy", "gambrel.cli.accuracy:accuracy", "Score estimates against measured kernels, beside roofline."),
+    Command(
+        "calibrate",
+        "gambrel.cli.calibrate:calibrate",
+        "Fit a device's parameters to measurements, or measure this host.",
+    ),
     Command("models list", "gambrel.cli.models:list_", "List the models of the shipped library."),
     Command("models show", "gambrel.cli.models:show", "Show a model's layers and parameters, and what was assumed."),
     Command("ops list", "gambrel.cli.ops:list_", "List the operations of the IR, and which have a cost rule."),

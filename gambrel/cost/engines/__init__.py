@@ -4,6 +4,7 @@ from typing import assert_never
 
 from gambrel.cost.engines.achievable import achievable
 from gambrel.cost.engines.collective import collective
+from gambrel.cost.engines.cpu import cpu, floor_device
 from gambrel.cost.engines.gpu_attention_decode import attention_decode
 from gambrel.cost.engines.gpu_attention_prefill import attention_prefill
 from gambrel.cost.engines.gpu_gemm import gemm
@@ -33,8 +34,11 @@ def price(kernel: Kernel, device: Device, residency: Residency = COLD) -> Kernel
     Raises:
         PlanError: No rate for the kernel's number format, or a transfer on a device without links.
     """
-    parts = collective(kernel, device) if isinstance(kernel, Transfer) else _compute(kernel, device, residency)
-    return to_cost(kernel, device, parts)
+    if isinstance(kernel, Transfer):
+        return to_cost(kernel, device, collective(kernel, device))
+    parts = _compute(kernel, device, residency)
+    floor = floor_device(kernel, device, residency) if device.engine == "cpu" else device
+    return to_cost(kernel, floor, parts)
 
 
 def _compute(
@@ -42,6 +46,8 @@ def _compute(
 ) -> Parts:
     if device.engine == "roofline":
         return achievable(kernel, device)
+    if device.engine == "cpu":
+        return cpu(kernel, device, residency)
     match kernel:
         case Gemm():
             return gemm(kernel, device, residency)

@@ -1,0 +1,400 @@
+"""Fits the parameters of a device to measured rows: one set for each family and variant that the rows show."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel.calibration.families import families
+from gambrel.calibration.fit import LogErrors, maximise, require_scipy, with_effect
+from gambrel.calibration.intervals import TAIL, WIDENED, Band, band_from, band_of
+from gambrel.calibration.limits import size_ranges, sizes_of
+from gambrel.calibration.measurements import LATENCY, Measurements
+from gambrel.calibration.operation import Call, fold
+from gambrel.calibration.predict import build, with_rate
+from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
+from gambrel.cost.engines import price
+from gambrel.cost.kernel import Array, Kernel
+from gambrel.errors import GambrelError, Problem, UnpricedOpError, UsageError
+from gambrel.hardware.device import Device
+
+LEAST_POINTS = 20
+"""Fewest rows that a set of parameters is fitted on."""
+
+LEAST_SHAPES = 8
+"""Fewest distinct shapes among them."""
+
+MOST_POINTS = 1200
+"""Rows beyond this, drawn with the seed, do not change the parameters, and take time."""
+
+FOLDS = 4
+"""Parts of the shape sites; each is predicted by a fit on the others."""
+
+MANY = 400
+"""Rows from which one held-out part shows the error well enough."""
+
+UNMOVED = 0.02
+"""A parameter this near to its prior, in ln, is one that the rows say nothing about."""
+
+Report = Callable[[str], None]
+"""Where progress and remarks go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Rows of one kind of call.
+
+    Attributes:
+        call: For no library in particular.
+        named: The same for the library that was measured, which the error before the fit counts.
+        library: Whose kernels; empty for none in particular.
+        seconds: Measured.
+        sites: Shape site of each row.
+        shapes: What tells the rows' shapes apart.
+    """
+
+    call: Call
+    named: Call
+    library: str
+    seconds: Array
+    sites: tuple[str, ...]
+    shapes: tuple[str, ...]
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that names the call."""
+        return self.call.kernels[self.call.main]
+
+    def take(self, rows: NDArray[np.intp]) -> "Case":
+        """Some of the rows."""
+        return replace(
+            self,
+            call=_cut(self.call, rows),
+            named=_cut(self.named, rows),
+            seconds=self.seconds[rows],
+            sites=_pick(self.sites, rows),
+            shapes=_pick(self.shapes, rows),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedFamily:
+    """One fitted set of parameters.
+
+    Attributes:
+        family: Key under `parameters` and `uncertainty`.
+        residual_family: Key under `uncertainty`, which differs for the engine `roofline`.
+        operation: What was measured.
+        values: Parameters that the profile needs, SI units.
+        unmoved: Those of them that stayed at their prior.
+        n: Rows.
+        n_held_out: Rows that were predicted by a fit that had not seen their site.
+        split_by: What was kept apart: `site`, or `shape` where there are too few sites.
+        mape_before, mape_after: Of the profile as it was on all rows, and of the held-out predictions; fractions.
+        band: Bounds of measured over estimated.
+        sizes: Smallest and largest of each size.
+        origins: Files.
+    """
+
+    family: str
+    residual_family: str
+    operation: str
+    values: Mapping[str, float]
+    unmoved: tuple[str, ...]
+    n: int
+    n_held_out: int
+    split_by: str
+    mape_before: float
+    mape_after: float
+    band: Band
+    sizes: Mapping[str, tuple[float, float]]
+    origins: tuple[str, ...]
+
+
+class Calibration(NamedTuple):
+    """What a calibration found, and what it left out and why."""
+
+    families: tuple[FittedFamily, ...]
+    skipped: tuple[Problem, ...]
+
+
+class _Family(NamedTuple):
+    cases: list[Case]
+    origins: list[str]
+    operation: str
+
+
+def calibrate(device: Device, parts: Iterable[Measurements], *, seed: int = 0, report: Report) -> Calibration:
+    """Fits every family that the measurements show on a device.
+
+    A family is fitted on the rows that name no library, or else on those of all libraries together; where there are
+    several, or where the profile has a set of one of them, also on the rows of each.
+
+    Args:
+        device: With the parameters that it has; they are the prior.
+        parts: Measured rows of that device.
+        seed: Of random starts, of the split, and of the choice among many rows.
+        report: Gets a line before each fit.
+
+    Raises:
+        UsageError: No family has enough rows, or scipy is not installed.
+    """
+    require_scipy()
+    found: dict[str, _Family] = {}
+    skipped: list[Problem] = []
+    for part in parts:
+        _collect(part, device, found, skipped)
+    fitted: list[FittedFamily] = []
+    for name, family in found.items():
+        problem = too_little(name, family.cases)
+        if problem:
+            skipped.append(problem)
+            continue
+        plain = [case for case in family.cases if not case.library]
+        general = family._replace(cases=plain) if plain and not too_little(name, plain) else family
+        done = _fit_family(name, general, device, seed, report)
+        fitted.append(done)
+        device = _with(device, name, done.values)
+        for library, cases in _own_libraries(name, family.cases, device).items():
+            own = f"{name}@{library}"
+            problem = too_little(own, cases)
+            if problem:
+                skipped.append(problem)
+                continue
+            of_library = _Family(cases, family.origins, family.operation)
+            fitted.append(_fit_family(own, of_library, device, seed, report))
+            device = _with(device, own, fitted[-1].values)
+    if not fitted:
+        problems = skipped or [Problem(where="calibrate", what="there are no rows of the device")]
+        raise UsageError(*problems)
+    return Calibration(tuple(fitted), tuple(skipped))
+
+
+def too_little(name: str, cases: Sequence[Case]) -> Problem | None:
+    """Why a family cannot be fitted; None where it can."""
+    count = sum(len(case.seconds) for case in cases)
+    shapes = {shape for case in cases for shape in case.shapes}
+    if len(shapes) == 1:
+        what, fix = f"all {count} rows are of one shape", "Measure others too: small and large, narrow and wide"
+        return Problem(where=name, what=what, why="one shape says nothing about others", fix=fix)
+    if count < LEAST_POINTS or len(shapes) < LEAST_SHAPES:
+        what = f"{count} rows of {len(shapes)} shapes are too few"
+        why = f"a fit needs {LEAST_POINTS} rows of {LEAST_SHAPES} shapes"
+        return Problem(where=name, what=what, why=why)
+    return None
+
+
+def predict_case(case: Case, device: Device, *, named: bool = False) -> Array:
+    """Seconds of each row: the sum over the kernels of the call, and its overhead."""
+    call = case.named if named else case.call
+    total = np.full(case.seconds.shape, call.overhead_s)
+    for kernel in call.kernels:
+        total = total + price(kernel, device, call.residency).seconds
+    return total
+
+
+def _collect(part: Measurements, device: Device, found: dict[str, _Family], skipped: list[Problem]) -> None:
+    for group in part.operation.groups(part.rows):
+        try:
+            call = build(part.operation, group.rows)
+            named = replace(call, kernels=tuple(with_rate(kernel, device) for kernel in call.kernels))
+            plain = replace(named, kernels=tuple(map(_nobodys, named.kernels)))
+            case = Case(
+                call=plain,
+                named=named,
+                library=str(getattr(named.kernels[named.main], "library", "")),
+                seconds=group.rows.numbers[LATENCY] * 1e-6,
+                sites=tuple(part.operation.sites(group.rows)),
+                shapes=_shapes(group.op, group.rows.numbers, len(group.where)),
+            )
+            predict_case(case, device)
+            name = parameter_family(case.kernel, device)
+        except UnpricedOpError as error:
+            skipped += error.problems
+            return
+        except GambrelError as error:
+            skipped += [replace(p, where=f"{part.operation.name} {group.dtype}: {p.where}") for p in error.problems]
+            continue
+        family = found.setdefault(name, _Family([], [], part.operation.name))
+        family.cases.append(case)
+        if part.origin not in family.origins:
+            family.origins.append(part.origin)
+
+
+def _shapes(op: str, numbers: Mapping[str, Array], length: int) -> tuple[str, ...]:
+    columns = [np.broadcast_to(values, length).tolist() for name, values in sorted(numbers.items()) if name != LATENCY]
+    return tuple(f"{op} {cells}" for cells in zip(*columns, strict=True)) if columns else (op,) * length
+
+
+def _pick(values: Sequence[str], rows: NDArray[np.intp]) -> tuple[str, ...]:
+    chosen: list[int] = rows.tolist()
+    return tuple(values[i] for i in chosen)
+
+
+def _nobodys(kernel: Kernel) -> Kernel:
+    return replace(kernel, library="") if getattr(kernel, "library", "") else kernel
+
+
+def _cut(call: Call, rows: NDArray[np.intp]) -> Call:
+    def cut(kernel: Kernel) -> Kernel:
+        arrays = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
+        return replace(kernel, **{name: x[rows] for name, x in arrays.items() if np.ndim(x)})
+
+    return replace(call, kernels=tuple(map(cut, call.kernels)))
+
+
+def _with(device: Device, family: str, values: Mapping[str, float]) -> Device:
+    merged = {**device.parameters, family: {**device.parameters.get(family, {}), **values}}
+    return replace(device, parameters=merged)
+
+
+def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str, list[Case]]:
+    """Cases of the libraries that need a set of their own; their calls keep the library."""
+    libraries = {case.library for case in cases}
+    own: dict[str, list[Case]] = {}
+    for case in cases:
+        has_set = f"{name}@{case.library}" in device.parameters or f"{name}@{case.library}" in device.uncertainty
+        if case.library and (len(libraries) > 1 or has_set):
+            own.setdefault(case.library, []).append(replace(case, call=case.named))
+    return own
+
+
+def _fit_family(name: str, family: _Family, device: Device, seed: int, report: Report) -> FittedFamily:
+    cases = _thinned(family.cases, seed)
+    count = sum(len(case.seconds) for case in cases)
+    report(f"fitting {name} on {count} of {sum(len(c.seconds) for c in family.cases)} rows")
+    prior = _prior(name, cases, device)
+    prior = with_effect(_log_errors(cases, name, device), prior, seed=seed)
+    parts, split_by = _folds(cases, seed)
+    held_estimates, held_seconds = _held_out(cases, parts, name, device, prior, seed)
+    values = maximise(_log_errors(cases, name, device), prior, seed=seed).values
+    before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
+    centre = prior.values(prior.centre)
+    unmoved = tuple(x for x in values if abs(np.log(values[x] / centre[x])) < UNMOVED)
+    needed = _needed(name, cases, device, values, unmoved)
+    return FittedFamily(
+        family=name,
+        residual_family=_residual_family(name, cases[0].kernel, device),
+        operation=family.operation,
+        values=needed,
+        unmoved=tuple(x for x in unmoved if x in needed),
+        n=count,
+        n_held_out=len(held_seconds),
+        split_by=split_by,
+        mape_before=float(np.abs(before - 1.0).mean()),
+        mape_after=float(np.abs(held_estimates / held_seconds - 1.0).mean()),
+        band=bounds(held_estimates, held_seconds, cases[0].kernel, device),
+        sizes=_sizes(cases),
+        origins=tuple(family.origins),
+    )
+
+
+def _prior(name: str, cases: Sequence[Case], device: Device) -> Prior:
+    """The prior of a family; of a library's set, the values that its rows would be priced with."""
+    prior = prior_of(cases[0].kernel, device)
+    _, _, library = name.partition("@")
+    if not library:
+        return prior
+    values = current_values(cases[0].kernel, device, library)
+    centre = np.log([values[x] if np.isfinite(values[x]) and values[x] > 0 else 1.0 for x in prior.names])
+    return prior._replace(centre=np.clip(centre, prior.low + 1e-6, prior.high - 1e-6))
+
+
+def _residual_family(name: str, kernel: Kernel, device: Device) -> str:
+    if not name.startswith("roofline"):
+        return name
+    return next(each for each in reversed(families(kernel, device)) if "@" not in each)
+
+
+def _thinned(cases: Sequence[Case], seed: int) -> list[Case]:
+    total = sum(len(case.seconds) for case in cases)
+    if total <= MOST_POINTS:
+        return list(cases)
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(total, dtype=np.bool_)
+    chosen[rng.choice(total, MOST_POINTS, replace=False)] = True
+    starts = np.cumsum([len(case.seconds) for case in cases])[:-1]
+    parts = zip(cases, np.split(chosen, starts), strict=True)
+    return [case.take(np.flatnonzero(mask)) for case, mask in parts if mask.any()]
+
+
+def _log_errors(cases: Sequence[Case], name: str, device: Device) -> LogErrors:
+    def errors(values: Mapping[str, float]) -> Array:
+        changed = _with(device, name, values)
+        return np.concatenate([np.log(predict_case(case, changed) / case.seconds) for case in cases])
+
+    return errors
+
+
+def _folds(cases: Sequence[Case], seed: int) -> tuple[list[NDArray[np.intp]], str]:
+    """The part of each row, and what was kept apart; rows of one shape are always in the same."""
+    sites = {site for case in cases for site in case.sites}
+    by_site = len(sites) >= 2 * FOLDS
+    keys = [list(case.sites) if by_site else list(case.shapes) for case in cases]
+    names = sorted({key for part in keys for key in part})
+    order = np.argsort(fold([f"{seed}/{name}" for name in names]), kind="stable")
+    ranked: list[int] = order.tolist()
+    part_of = {names[i]: rank % FOLDS for rank, i in enumerate(ranked)}
+    return [np.array([part_of[key] for key in part], dtype=np.intp) for part in keys], "site" if by_site else "shape"
+
+
+def _held_out(
+    cases: Sequence[Case], parts: Sequence[NDArray[np.intp]], name: str, device: Device, prior: Prior, seed: int
+) -> tuple[Array, Array]:
+    """Estimates of rows by fits that did not see their part, and their measured seconds."""
+    count = sum(len(case.seconds) for case in cases)
+    estimates: list[Array] = []
+    seconds: list[Array] = []
+    for number in range(FOLDS if count < MANY else 1):
+        pairs = list(zip(cases, parts, strict=True))
+        seen = [case.take(np.flatnonzero(part != number)) for case, part in pairs if np.any(part != number)]
+        kept = [case.take(np.flatnonzero(part == number)) for case, part in pairs if np.any(part == number)]
+        values = maximise(_log_errors(seen, name, device), prior, seed=seed).values
+        changed = _with(device, name, values)
+        estimates += [predict_case(case, changed) for case in kept]
+        seconds += [case.seconds for case in kept]
+    return np.concatenate(estimates), np.concatenate(seconds)
+
+
+def bounds(estimates: Array, seconds: Array, kernel: Kernel, device: Device) -> Band:
+    """The interval that held-out residuals show.
+
+    Fewer than LEAST_ROWS of them cover too little: with those, the wider of theirs and of other devices' counts on a
+    GPU, and theirs WIDENED on a host.
+    """
+    found = band_from(estimates, seconds)
+    if found is not None:
+        return found
+    residuals = np.log(seconds / estimates) * (WIDENED if device.engine == "cpu" else 1.0)
+    low, high = np.quantile(residuals, [TAIL, 1.0 - TAIL]).tolist()
+    lower, upper = float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
+    if device.engine == "cpu":
+        return Band(lower, upper, lower, upper)
+    others = band_of(kernel, replace(device, uncertainty={}))
+    return Band(
+        min(lower, others.small_lower),
+        max(upper, others.small_upper),
+        min(lower, others.large_lower),
+        max(upper, others.large_upper),
+    )
+
+
+def _needed(
+    name: str, cases: Sequence[Case], device: Device, values: Mapping[str, float], unmoved: Sequence[str]
+) -> dict[str, float]:
+    """Parameters that the profile must give: those that moved, and those that a lookup would not find as fitted."""
+    own = {x: value for x, value in values.items() if x not in unmoved}
+    changed = _with(device, name, own)
+    for library in {"", *(case.library for case in cases)}:
+        if "@" in name and not name.endswith(f"@{library}"):
+            continue
+        seen = current_values(cases[0].kernel, changed, library)
+        own |= {x: value for x, value in values.items() if not abs(seen[x] / value - 1.0) < 2.0 * UNMOVED}
+    return {x: own[x] for x in values if x in own}
+
+
+def _sizes(cases: Sequence[Case]) -> dict[str, tuple[float, float]]:
+    ranges = size_ranges(case.kernel for case in cases)
+    return {name: ranges[name] for name in sizes_of(cases[0].kernel)}

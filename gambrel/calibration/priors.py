@@ -1,0 +1,170 @@
+"""What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import numpy as np
+
+from gambrel.calibration.families import families
+from gambrel.cost.engines import parameters
+from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
+from gambrel.cost.engines.parameters import parameter_grade
+from gambrel.cost.kernel import Array, Kernel, MemoryBound, Transfer
+from gambrel.cost.rates import resolve_rate
+from gambrel.hardware.device import Device
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SPREAD = 0.6
+"""Prior spread of ln of a parameter that SPREADS does not name."""
+
+SPREADS = {
+    "launch": 0.5,
+    "compute_efficiency": 0.15,
+    "memory_efficiency": 0.08,
+    "in_network_efficiency": 0.25,
+    "ring_efficiency": 0.25,
+    "sustained_share": 0.1,
+    "overlap_norm": 0.4,
+    "memory_ramp": 0.4,
+    "low_latency_hop": 1.2,
+    "ring_hop": 1.2,
+    "load_bytes_per_clock_per_unit": 0.4,
+    "exponentials_per_clock_per_unit": 0.4,
+    "wave_hardness": 1.0,
+    "wave_overhead": 0.7,
+    "quantize_row_time": 1.5,
+    "unpack_per_clock_per_unit": 1.0,
+    "prologue_passes": 1.2,
+    "append_passes": 1.2,
+    "local_share": 1.0,
+}
+"""Prior spread of ln of parameters. Source: the spread between the fitted generations of the shipped profiles."""
+
+CPU_SPREADS = {
+    "launch": 1.0,
+    "compute_efficiency": 0.5,
+    "memory_efficiency": 0.3,
+    "overlap_norm": 0.4,
+    "flops_per_clock_per_unit": 1.0,
+    "exponentials_per_clock_per_unit": 1.0,
+    "fresh_bytes_per_s": 1.0,
+}
+"""The same on hosts, which differ more. Source: assumed."""
+
+CEILINGS = {
+    "compute_efficiency": 1.0,
+    "memory_efficiency": 0.95,
+    "wave_hardness": 1.0,
+    "sustained_share": 1.0,
+    "low_latency_efficiency": 1.0,
+    "ring_efficiency": 1.0,
+    "in_network_efficiency": 1.0,
+    "cache_share": 1.0,
+    "memory_ramp": 30e-6,
+    "split_overhead": 50e-6,
+    "block_overhead": 50e-6,
+    "wave_overhead": 30e-6,
+}
+"""Shares cannot exceed one; refresh and row switches keep a memory below 95 %; start-up of a kernel's part is some
+microseconds."""
+
+FLOORS = {"overlap_norm": 1.0}
+"""Times add at worst."""
+
+HOP_S = 0.7e-6
+"""Prior of a hop, where the default is the link's own latency."""
+
+FIXED = ("sustained_after", "long_row", "tile_search")
+"""Thresholds and switches, which a few measured points do not place."""
+
+REACH = 5.0
+"""Spreads to either side of the prior that a fit may go."""
+
+WIDE = 4.6
+"""Least reach in ln: a factor of 100."""
+
+UNSURE = 1.5
+"""How much wider the prior is where it is the engine's defaults, which are no device's of this generation."""
+
+
+class Prior(NamedTuple):
+    """A log-normal prior over some parameters; all arrays in ln, one value a name."""
+
+    names: tuple[str, ...]
+    centre: Array
+    spread: Array
+    low: Array
+    high: Array
+
+    def values(self, z: Array) -> dict[str, float]:
+        """Parameters by name."""
+        return dict(zip(self.names, np.exp(z).tolist(), strict=True))
+
+    def only(self, names: tuple[str, ...]) -> "Prior":
+        """The prior over some of the parameters."""
+        kept = np.array([name in names for name in self.names], dtype=np.bool_)
+        return Prior(tuple(name for name in self.names if name in names), *(values[kept] for values in self[1:]))
+
+
+def parameter_family(kernel: Kernel, device: Device) -> str:
+    """The family under which parameters of such kernels are written: the most specific, for no particular library."""
+    if device.engine == "roofline" and not isinstance(kernel, Transfer):
+        return f"roofline_{kernel.op if isinstance(kernel, MemoryBound) else resolve_rate(device, kernel.rate)}"
+    return next(name for name in reversed(families(kernel, device)) if "@" not in name)
+
+
+def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[str, float]:
+    """The parameters that price a kernel on a device as its profile stands, with defaults for those that it lacks."""
+    given: dict[str, float] = {}
+    default = _defaults(kernel, device)
+    names = [field.name for field in fields(default)]
+    for name in names:
+        given[name] = float(np.asarray(getattr(default, name)))
+    for family in _lookup(kernel, device, library):
+        given |= {name: float(np.asarray(x)) for name, x in device.parameters.get(family, {}).items() if name in names}
+    return given
+
+
+def prior_of(kernel: Kernel, device: Device) -> Prior:
+    """The prior of a kernel's parameters: the device's present ones, those of its generation where it has no own.
+
+    Parameters of another vendor never take part: a profile without a base of its own vendor has the engine's defaults,
+    whose spread is UNSURE times wider.
+    """
+    values = current_values(kernel, device)
+    values = {name: HOP_S if np.isnan(value) else value for name, value in values.items()}
+    fixed = (*FIXED, *(("packing",) if device.engine != "cpu" else ()))
+    values = {name: value for name, value in values.items() if value > 0 and name not in fixed}
+    on_host = device.engine == "cpu"
+    spreads = {**(dict.fromkeys(values, 0.8) | CPU_SPREADS if on_host else SPREADS)}
+    sure = on_host or parameter_grade(device, _stem(kernel, device)) != "datasheet"
+    centre = np.log(list(values.values()))
+    spread = np.array([spreads.get(name, SPREAD) for name in values]) * (1.0 if sure else UNSURE)
+    reach = np.maximum(REACH * spread, WIDE)
+    low = np.maximum(centre - reach, np.log([FLOORS.get(name, 1e-300) for name in values]))
+    high = np.minimum(centre + reach, np.log([CEILINGS.get(name, 1e300) for name in values]))
+    return Prior(tuple(values), np.clip(centre, low + 1e-6, high - 1e-6), spread, low, high)
+
+
+def _stem(kernel: Kernel, device: Device) -> str:
+    return "roofline" if parameter_family(kernel, device).startswith("roofline") else families(kernel, device)[0]
+
+
+def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
+    stem = _stem(kernel, device)
+    if isinstance(kernel, Transfer):
+        return parameters.DEFAULTS["collective"]
+    if device.engine == "cpu":
+        return CPU_DEFAULTS[stem]
+    if stem == "scan" and parameter_family(kernel, device) == "scan_step":
+        return parameters.SCAN_STEP
+    return cast("DataclassInstance", parameters.DEFAULTS[stem])
+
+
+def _lookup(kernel: Kernel, device: Device, library: str) -> tuple[str, ...]:
+    if device.engine == "roofline" and not isinstance(kernel, Transfer):
+        return ("roofline", parameter_family(kernel, device))
+    plain = [name for name in families(kernel, device) if "@" not in name]
+    return tuple(each for name in plain for each in ((name, f"{name}@{library}") if library else (name,)))
