@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gambrel.calibration.predict import KernelEstimates, predict_kernels
     from gambrel.estimation.api import compile, estimate, load, machine
     from gambrel.estimation.points import Plan, Workload
+    from gambrel.estimation.serving import SteadyState, steady_state
     from gambrel.estimation.table import estimate_table
 
 __version__ = "0.1.0"
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KernelEstimates",
     "Plan",
+    "SteadyState",
     "Workload",
     "__version__",
     "compile",
@@ -25,11 +27,13 @@ __all__ = [
     "load",
     "machine",
     "predict_kernels",
+    "steady_state",
 ]
 
 _HOMES = {
     "KernelEstimates": "gambrel.calibration.predict",
     "Plan": "gambrel.estimation.points",
+    "SteadyState": "gambrel.estimation.serving",
     "Workload": "gambrel.estimation.points",
     "compile": "gambrel.estimation.api",
     "estimate": "gambrel.estimation.api",
@@ -37,6 +41,7 @@ _HOMES = {
     "load": "gambrel.estimation.api",
     "machine": "gambrel.estimation.api",
     "predict_kernels": "gambrel.calibration.predict",
+    "steady_state": "gambrel.estimation.serving",
 }
 
 

@@ -13,7 +13,8 @@ from gambrel.calibration.accuracy import cells, markdown_table, score_folder, si
 from gambrel.calibration.score import Options, Score
 from gambrel.cli.output import print_json, print_table
 from gambrel.errors import Problem, UsageError
-from gambrel.validation.score import RUN_HEADER, run_cells, run_table, score_file, silent_runs
+from gambrel.validation.files import score_file
+from gambrel.validation.score import RUN_HEADER, run_cells, run_table, silent_runs
 from gambrel.validation.score import Score as RunScore
 
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]

@@ -19,8 +19,16 @@ in-flight batching), and everything but attention is done once for both, at leas
     mixed = prefill attention + decode attention + max(decode rest, prefill rest (1 + n / T))    T prompt tokens a step
     E     = mixed - step, and never more than a separate prefill
 
-Not counted: the bursts of a start and an end of a measurement, in which all requests are prefilled at once; requests
-that were preempted; the time that a batch of uneven lengths loses against one of equal lengths.
+Requests of *equal lengths* that start together also end together where prefills are separate: all prompts of a wave are
+prefilled one after another, then all decode. A request then waits for the prompts behind it only, half of the others,
+
+    D = N step + (n - 1) / 2 prefill,    first token after (n + 1) / 2 prefill
+
+and the share of prompts in the time per token is half of that at mixed lengths. In mixed steps each prompt delays the
+next by a step, so that equal lengths come apart by themselves.
+
+Not counted: the first and the last wave of a measurement; requests that were preempted; the time that a batch of uneven
+lengths loses against one of equal lengths.
 """
 
 from dataclasses import dataclass, replace
@@ -103,7 +111,15 @@ class Steady:
     floor_tpot_s: Array
 
 
-def steady(variant: Variant, device: Device, rates: Rates, points: Points, engine: EngineOverheads = IDEAL) -> Steady:
+def steady(
+    variant: Variant,
+    device: Device,
+    rates: Rates,
+    points: Points,
+    engine: EngineOverheads = IDEAL,
+    *,
+    equal_lengths: NDArray[np.bool_] | bool = False,
+) -> Steady:
     """The steady state of all design points of a variant.
 
     Args:
@@ -112,11 +128,12 @@ def steady(variant: Variant, device: Device, rates: Rates, points: Points, engin
         rates: Which rate the device uses for a format.
         points: The design points; `batch` is the number of requests in flight over all replicas.
         engine: What the software around the kernels adds, and how it batches.
+        equal_lengths: Whether all requests have the same lengths and started together, as in many benchmarks.
     """
     most = sequences_in_memory(variant, device, points, engine)
     running = running_sequences(points, most, engine)
     times = step_times(variant, device, rates, replace(points, batch=running * points.dp))
-    return combine(times, points, running, np.asarray(most >= 1.0), engine)
+    return combine(times, points, running, np.asarray(most >= 1.0), engine, equal_lengths=equal_lengths)
 
 
 def sequences_in_memory(variant: Variant, device: Device, points: Points, engine: EngineOverheads = IDEAL) -> Array:
@@ -147,7 +164,7 @@ def step_times(variant: Variant, device: Device, rates: Rates, points: Points) -
     Prompts are prefilled in one piece: a chunk of thousands of tokens reads the weights behind its arithmetic.
     """
     decode = phase_totals(variant, device, rates, points, "decode")
-    one = replace(points, batch=points.dp, prefill_microbatches=np.ones(()))
+    one = replace(points, batch=points.dp, prefill_microbatches=np.ones(()), sub_batches=np.ones(()))
     prefill = phase_totals(variant, device, rates, one, "prefill")
     busy = sum(prefill.by_family.values(), np.zeros(()))
     return StepTimes(
@@ -164,7 +181,13 @@ def step_times(variant: Variant, device: Device, rates: Rates, points: Points) -
 
 
 def combine(
-    times: StepTimes, points: Points, running: Array, fits: NDArray[np.bool_], engine: EngineOverheads = IDEAL
+    times: StepTimes,
+    points: Points,
+    running: Array,
+    fits: NDArray[np.bool_],
+    engine: EngineOverheads = IDEAL,
+    *,
+    equal_lengths: NDArray[np.bool_] | bool = False,
 ) -> Steady:
     """The steady state of `running` sequences of each replica from the times of its pieces."""
     steps = _steps(points)
@@ -172,8 +195,13 @@ def combine(
     step = step + engine.step_overhead_s + engine.sequence_overhead_s * running
     launching = times.prefill_launches * engine.prefill_launch_s
     own = np.maximum(times.first_s, launching) + engine.prefill_overhead_s
-    added = np.maximum(_added(times, points, running, engine), (running - 1.0) * launching) / steps
-    decode = _decode_s(steps * step, (running - 1.0) * engine.prefill_overhead_s + steps * added, own)
+    prompts = running - 1.0
+    added = np.maximum(_added(times, points, running, engine), prompts * launching)
+    added = added + prompts * engine.prefill_overhead_s
+    alone = steps * step
+    waves = np.logical_and(equal_lengths, not engine.mixes_prefill)
+    decode = np.where(waves, alone + added / 2.0, _decode_s(alone, added, own))
+    own = np.where(waves, own + added / 2.0, own)
     tpot = decode / steps
     tokens = running * points.dp * points.osl / (own + decode)
     latency = points.batch * points.osl / tokens

@@ -124,8 +124,8 @@ class Run:
     refusal: str
 
 
-def read_rows(file: Path) -> list[Row]:
-    """The fully specified measurements of a file of JSON lines, compressed or not.
+def read_rows(file: Path, *, partly: bool = False) -> list[Row]:
+    """The fully specified measurements of a file of JSON lines, compressed or not; with `partly` the others, too.
 
     Raises:
         UsageError: The file cannot be read, or a line is no measurement.
@@ -135,7 +135,7 @@ def read_rows(file: Path) -> list[Row]:
             rows = [_parse(line, f"{file}:{number}") for number, line in enumerate(lines, start=1)]
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(Problem(where=str(file), what=f"cannot be read ({error})")) from None
-    return [row for row in rows if row["fully_specified"]]
+    return [row for row in rows if partly or row["fully_specified"]]
 
 
 def _parse(line: str, where: str) -> Row:

@@ -1,10 +1,9 @@
 """Scores estimates against published end-to-end runs of one static batch, with plain roofline beside them."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.result import Estimate, PhaseEstimate
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.load import load_device
-from gambrel.validation.runs import PROFILES, Run, Unanswerable, architecture_of, read_runs
+from gambrel.validation.runs import PROFILES, Run, Unanswerable, architecture_of
 
 GRADES = ("calibrated", "transferred", "datasheet")
 """Best first."""
@@ -192,22 +191,6 @@ def _beyond(item: Answer) -> bool:
         return False
     better_above = item.run.metric.startswith("throughput")
     return item.run.value > item.roofline if better_above else item.run.value < item.roofline
-
-
-def score_file(file: Path, *, device: str, report: Callable[[str], None]) -> list[Score]:
-    """Scores every fully specified measurement of a file; those without an answer are counted.
-
-    Args:
-        file: JSON lines, compressed or not.
-        device: Only this one, as the file or a profile names it; all where empty.
-        report: Gets what is being done.
-
-    Raises:
-        UsageError: The file cannot be read, or a line is no measurement.
-    """
-    runs = [run for run in read_runs(file, every=True) if device in ("", run.device, PROFILES.get(run.device))]
-    report(f"{file.name}: {len(runs):,} fully specified rows")
-    return scores([answer(run) for run in runs])
 
 
 RUN_HEADER = ("run", "device", "precision", "metric", ">rows", ">MAPE", ">median", ">bias", ">roofline")

@@ -10,8 +10,9 @@ from gambrel import Plan, Workload, estimate
 from gambrel.cli import main
 from gambrel.errors import UsageError
 from gambrel.models import load_model
+from gambrel.validation.files import score_file
 from gambrel.validation.runs import read_runs
-from gambrel.validation.score import answer, score_file, scores
+from gambrel.validation.score import answer, scores
 
 ROW = {
     "source_family": "trtllm_docs",
