@@ -151,6 +151,8 @@ class MemoryBound:
     Attributes:
         op: Which of the kinds; reductions over a row (norm, softmax) read it once more when it is long.
         flops: Arithmetic outside the matrix units.
+        reduced_bytes: Of the bytes read, those of the tensor that is reduced; None for all. Inputs that are only added
+            on the way are not read again.
     """
 
     op: Elementwise
@@ -159,6 +161,7 @@ class MemoryBound:
     bytes_read: Number
     bytes_written: Number
     flops: Number
+    reduced_bytes: Number | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ REDUCTIONS = ("norm", "softmax")
 def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COLD) -> Parts:
     """Prices a streaming kernel: `launch + max(M(bytes) + pass, rows/(16 N) rounds, FLOPs/vector peak)`.
 
-    The pass is `second_pass` readings of the input for reductions over rows longer than `long_row`, and
+    The pass is `second_pass` readings of the reduced tensor for reductions over rows longer than `long_row`, and
     `ceil(rows/(16 N)) row_time` is the latency of reducing rows one after another.
 
     Does not count: uncoalesced access of gathers beyond the bytes that the caller gives, transcendental functions
@@ -37,7 +37,8 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     stream = memory_seconds(moved * (1.0 - share), moved * share, bandwidth, p.memory_ramp, cache)
     rows: Number = 0.0
     if kernel.op in REDUCTIONS:
-        again = np.where(np.asarray(kernel.cols) > p.long_row, p.second_pass * kernel.bytes_read, 0.0)
+        reduced = kernel.bytes_read if kernel.reduced_bytes is None else kernel.reduced_bytes
+        again = np.where(np.asarray(kernel.cols) > p.long_row, p.second_pass * reduced, 0.0)
         stream = stream + again * ((1.0 - share) / bandwidth + share / cache)
         rows = np.ceil(kernel.rows / (ROWS_IN_FLIGHT * device.num_units)) * p.row_time
     compute = kernel.flops / device.vector_flops_per_s

@@ -78,6 +78,8 @@ def memory_draft(traffic: Traffic, lead: TensorType, *, trailing: int = 1, famil
         "bytes_written": total(traffic.writes.values()),
         "flops": traffic.flops,
     }
+    if traffic.kind == "norm":
+        sizes["reduced_bytes"] = lead.local_bytes
     spec = KernelSpec(kind=MemoryBound, sizes=sizes, constants={"op": traffic.kind})
     return Draft(
         family=family, kernel=spec, flops=traffic.flops, reads=traffic.reads, writes=traffic.writes, formula=FORMULA
