@@ -165,7 +165,7 @@ def _reader() -> "type[Quantity]":
     class Edge(Quantity):
         """Preferences of its own, so that those of the process stay as they are."""
 
-    Edge.set_prefs(input_sf=_SCALE_FACTORS)  # pyright: ignore[reportUnknownMemberType] (`map_sf` is untyped)
+    Edge.set_prefs(input_sf=_SCALE_FACTORS, output_sf="EPTGMkmunpfa")  # pyright: ignore[reportUnknownMemberType] (`map_sf` is untyped)
     return Edge
 
 
