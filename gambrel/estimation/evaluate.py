@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gambrel.cost.energy import has_energy, standing_w
+from gambrel.cost.engines.libraries import with_libraries
 from gambrel.cost.kernel import BOUNDS
 from gambrel.cost.memory import CONTEXT, Holder
 from gambrel.cost.program import CacheSpan, Rates, RowPrice
@@ -110,8 +111,9 @@ def evaluate(
         device: The machine; its numbers may be what-if arrays that broadcast against the points.
         rates: Which rate the device uses for a format.
         points: The design points.
-        engine: What the software around the kernels adds.
+        engine: Whose kernels run, and what the software around them adds.
     """
+    device = with_libraries(device, engine.libraries)
     ask = _Question(variant=variant, device=device, rates=rates, points=points, engine=engine)
     prefill = _phase(ask, "prefill", _span("prefill", points))
     decode = _phase(ask, "decode", _span("decode", points))
@@ -151,6 +153,7 @@ def phase_totals(
     variant: Variant, device: Device, rates: Rates, points: Points, name: PhaseName, engine: EngineOverheads = IDEAL
 ) -> PhaseTotals:
     """One phase alone, as `evaluate` has it: a prefill of the whole batch, or the mean decode step."""
+    device = with_libraries(device, engine.libraries)
     return _phase(
         _Question(variant=variant, device=device, rates=rates, points=points, engine=engine), name, _span(name, points)
     )

@@ -36,6 +36,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from gambrel.cost.engines.libraries import with_libraries
 from gambrel.cost.program import Rates
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.evaluate import PhaseTotals, memory_by_kind, phase_totals
@@ -132,7 +133,7 @@ def steady(
     """
     most = sequences_in_memory(variant, device, points, engine)
     running = running_sequences(points, most, engine)
-    times = step_times(variant, device, rates, replace(points, batch=running * points.dp))
+    times = step_times(variant, device, rates, replace(points, batch=running * points.dp), engine)
     return combine(times, points, running, np.asarray(most >= 1.0), engine, equal_lengths=equal_lengths)
 
 
@@ -158,11 +159,16 @@ def running_sequences(points: Points, most: Array, engine: EngineOverheads = IDE
     return np.maximum(np.minimum(np.minimum(asked, most), fed + 1.0), 1.0)
 
 
-def step_times(variant: Variant, device: Device, rates: Rates, points: Points) -> StepTimes:
+def step_times(
+    variant: Variant, device: Device, rates: Rates, points: Points, engine: EngineOverheads = IDEAL
+) -> StepTimes:
     """Device times of a decode step of `points.batch` sequences and of the prefill of one prompt on each replica.
+
+    Kernels are those of the engine's libraries; its host times are left out.
 
     Prompts are prefilled in one piece: a chunk of thousands of tokens reads the weights behind its arithmetic.
     """
+    device = with_libraries(device, engine.libraries)
     decode = phase_totals(variant, device, rates, points, "decode")
     one = replace(points, batch=points.dp, prefill_microbatches=np.ones(()), sub_batches=np.ones(()))
     prefill = phase_totals(variant, device, rates, one, "prefill")

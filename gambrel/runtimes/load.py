@@ -62,6 +62,7 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Engi
         runtime_bytes=profile.runtime_memory.value,
         mixes_prefill=batching is None or batching.prefill == "mixed",
         step_tokens=STEP_TOKENS if batching is None else batching.step_tokens.value,
+        libraries=profile.libraries,
     )
 
 

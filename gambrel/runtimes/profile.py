@@ -54,6 +54,10 @@ class EngineProfile:
     batching: Annotated[
         Batching | None, Field("How a continuous batch is scheduled; 8192 tokens in mixed steps where it is not said")
     ] = None
+    libraries: Annotated[
+        tuple[str, ...],
+        Field("Libraries whose kernels run, as hardware profiles name them after an `@`, the preferred first"),
+    ] = ()
     sources: Annotated[Mapping[str, Source], Field("Sources by the key that numbers name")]
 
 
@@ -71,6 +75,7 @@ class EngineOverheads:
         runtime_bytes: Memory of one device outside weights, caches, activations and buffers.
         mixes_prefill: Whether a step takes prompt tokens and decoding sequences together.
         step_tokens: Most tokens of one step.
+        libraries: Whose kernels run, the preferred first; none in particular where empty.
     """
 
     name: str
@@ -83,6 +88,7 @@ class EngineOverheads:
     runtime_bytes: float
     mixes_prefill: bool = True
     step_tokens: float = STEP_TOKENS
+    libraries: tuple[str, ...] = ()
 
 
 IDEAL = EngineOverheads(

@@ -63,6 +63,9 @@ PLAIN_CACHES = (
 )
 """Model, device and engine (any, where empty) that the launch scripts run with a bf16 cache; the others have fp8."""
 
+NARROW_ACTIVATIONS = {("gpt-oss-120b", "B200"): "fp8"}
+"""Activations that the launch scripts narrow (MXFP8), by model and beginning of the device."""
+
 MEAN_LENGTH = 0.9
 """InferenceX draws lengths from 0.8 to 1.0 of the nominal."""
 
@@ -236,7 +239,7 @@ def _plan(row: ServedRow) -> Plan:
         raise Unanswerable("degrees and devices contradict each other")
     if moe and ((replicas > 1 and shards > 1) or ep not in (1, tp * replicas)):
         raise Unanswerable("experts split in a way that no strategy has")
-    weights, kv = _formats(row)
+    weights, kv, activations = _formats(row)
     return Plan(
         tp=tp,
         pp=pp,
@@ -244,22 +247,24 @@ def _plan(row: ServedRow) -> Plan:
         ep=ep if moe else None,
         strategy="attention-dp-moe-ep" if moe and replicas > 1 else None,
         weights=weights,
+        activations=activations,
         kv=kv,
         engine=ENGINES[row["engine"].lower()],
     )
 
 
-def _formats(row: ServedRow) -> tuple[str | None, str | None]:
-    """Formats of weights and cache; None: as published, and the base format."""
+def _formats(row: ServedRow) -> tuple[str | None, str | None, str | None]:
+    """Formats of weights, cache and activations; None: as published, the base format, as the weights."""
     name = MODELS.get(row["model"], row["model"].lower())
     if not row["precision"]:
-        return None, None
+        return None, None, None
     published = name == "gpt-oss-120b" or (name in PUBLISHED and row["precision"] != NVFP4)
     plain = any(
         name == model and row["hardware"].startswith(device) and engine in ("", row["engine"].lower())
         for model, device, engine in PLAIN_CACHES
     )
-    return None if published else WEIGHTS[row["precision"]], None if plain else "fp8"
+    activations = NARROW_ACTIVATIONS.get((name, row["hardware"].partition("-")[0]))
+    return None if published else WEIGHTS[row["precision"]], None if plain else "fp8", activations
 
 
 def _workload(row: ServedRow) -> Workload:

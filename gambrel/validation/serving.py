@@ -75,7 +75,7 @@ def _group(
     points = _stack([point for _, point in members])
     most = sequences_in_memory(variant, device, points, engine)
     running = running_sequences(points, most, engine)
-    times = step_times(variant, device, rates_of(device), replace(points, batch=running * points.dp))
+    times = step_times(variant, device, rates_of(device), replace(points, batch=running * points.dp), engine)
     columns = {f.name: np.broadcast_to(getattr(times, f.name), running.shape) for f in fields(StepTimes)}
     fits = np.broadcast_to(most >= 1.0, running.shape)
     grade = max(grades(device, variant).values(), key=GRADES.index)
