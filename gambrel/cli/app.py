@@ -30,7 +30,8 @@ def run(args: Sequence[str]) -> int:
 
 
 def _build() -> App:
-    app = App(name="gambrel", help=DESCRIPTION, version=__version__)
+    # An interrupt is ours to report: the library would exit on its own, past what a command cleans up.
+    app = App(name="gambrel", help=DESCRIPTION, version=__version__, suppress_keyboard_interrupt=False)
     groups = {name: App(name=name, help=summary) for name, summary in GROUPS.items()}
     for group in groups.values():
         app.command(group)
