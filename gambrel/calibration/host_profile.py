@@ -65,8 +65,8 @@ def host_profile(
         f"  tdp: {{value: {WATTS_PER_CORE * backend.threads:g} W, source: {SOURCE}, kind: assumed,"
         f" note: {WATTS_PER_CORE:g} W for each core in use; no sensor is read}}",
         "",
-        *parameter_lines(families, SOURCE),
-        *(["", *uncertainty_lines(families, SOURCE)] if families else []),
+        *parameter_lines(families, lambda _: SOURCE),
+        *(["", *uncertainty_lines(families, lambda _: SOURCE)] if families else []),
         "",
         "sources:",
         f"  {SOURCE}: {{kind: measured, ref: {quote(f'{title}, measured by gambrel calibrate --this-host')},"

@@ -13,7 +13,7 @@ import numpy as np
 
 from gambrel.calibration import design
 from gambrel.calibration.backends import Backend, BackendName, open_backend
-from gambrel.calibration.calibrate import Calibration, Report, calibrate
+from gambrel.calibration.calibrate import LEAST_POINTS, Calibration, Report, calibrate
 from gambrel.calibration.host import Host, describe, this_host
 from gambrel.calibration.host_profile import HostPeaks, host_profile
 from gambrel.calibration.measurements import Measurements, measurements
@@ -160,7 +160,9 @@ def _tables(
     dropped = 0
     for number, job in enumerate(jobs):
         expected = 4.0 * (3.0 * job.flops / peak + job.moved_bytes / 5e9)
-        if expected > max(LARGEST * settings.seconds, 2.0 * budget) or time.perf_counter() > end:
+        late = time.perf_counter() - end
+        enough = len(tables.get(job.table, ())) >= LEAST_POINTS or late > settings.seconds
+        if expected > max(LARGEST * settings.seconds, 2.0 * budget) or (late > 0.0 and enough):
             dropped += 1
             continue
         seconds = backend.seconds(job.make(), 0.7 * budget)

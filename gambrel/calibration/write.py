@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from gambrel.calibration.calibrate import FittedFamily
@@ -31,11 +31,11 @@ def quote(text: str) -> str:
     return f'"{escaped}"'
 
 
-def source_key(origin: str) -> str:
-    """The key of a file among a profile's sources: two files, or two states of one, never share it."""
+def source_key(origin: str, date: str) -> str:
+    """The key of a file among a profile's sources: two files, two states of one, or two days never share it."""
     name, _, rest = origin.partition(", sha256 ")
     stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-") or "measured"
-    return f"{stem}-{rest[:8]}" if rest else stem
+    return "-".join(filter(None, (stem, rest[:8], date)))
 
 
 def error_note(found: FittedFamily) -> str:
@@ -46,13 +46,13 @@ def error_note(found: FittedFamily) -> str:
     )
 
 
-def parameter_lines(families: Iterable[FittedFamily], source: str = "") -> list[str]:
-    """The section `parameters`; without `source`, that of each family's first file."""
+def parameter_lines(families: Iterable[FittedFamily], key_of: Callable[[FittedFamily], str]) -> list[str]:
+    """The section `parameters`; `key_of` gives the source of a family's numbers."""
     lines = ["parameters:"]
     for found in families:
         if not found.values:
             continue
-        key = source or source_key(found.origins[0])
+        key = key_of(found)
         lines.append(f"  {found.family}:")
         for name, value in found.values.items():
             note = error_note(found) + ("; at its prior, these rows do not place it" * (name in found.unmoved))
@@ -61,11 +61,11 @@ def parameter_lines(families: Iterable[FittedFamily], source: str = "") -> list[
     return lines if len(lines) > 1 else []
 
 
-def uncertainty_lines(families: Sequence[FittedFamily], source: str = "") -> list[str]:
+def uncertainty_lines(families: Sequence[FittedFamily], key_of: Callable[[FittedFamily], str]) -> list[str]:
     """The section `uncertainty`: bounds, and the sizes that they hold for."""
     lines = ["uncertainty:"]
     for found in families:
-        key = source or source_key(found.origins[0])
+        key = key_of(found)
         lines.append(f"  {found.residual_family}:")
         for name, value in found.band._asdict().items():
             lines.append(f"    {name}: {{value: {value:.3g}, source: {key}, kind: fitted}}")
@@ -87,6 +87,10 @@ def calibrated_profile(base: str, title: str, families: Sequence[FittedFamily], 
         date: Of the calibration, `2026-01-31`.
     """
     origins = dict.fromkeys(origin for found in families for origin in found.origins)
+
+    def key_of(found: FittedFamily) -> str:
+        return source_key(found.origins[0], date)
+
     lines = [
         f"# {title}, calibrated by `gambrel calibrate`: fitted parameters, the rest is of the profile that it extends.",
         "schema: 1",
@@ -94,13 +98,13 @@ def calibrated_profile(base: str, title: str, families: Sequence[FittedFamily], 
         f"title: {quote(f'{title}, calibrated')}",
         f"extends: {quote(_base_reference(base, out))}",
         "",
-        *parameter_lines(families),
+        *parameter_lines(families, key_of),
         "",
-        *uncertainty_lines(families),
+        *uncertainty_lines(families, key_of),
         "",
         "sources:",
         *(
-            f"  {source_key(origin)}: {{kind: fitted, ref: {quote(origin)}, date: {quote(date)}, note: measured times}}"
+            f"  {source_key(origin, date)}: {{kind: fitted, ref: {quote(origin)}, date: {quote(date)}}}"
             for origin in origins
         ),
         "",

@@ -1,0 +1,183 @@
+"""Fits: known parameters come back, what rows cannot show stays at its prior, and too little is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gambrel.calibration.calibrate import LEAST_POINTS, calibrate
+from gambrel.calibration.fit import maximise, with_effect
+from gambrel.calibration.limits import WIDER, beyond_fitted
+from gambrel.calibration.measurements import measurements
+from gambrel.calibration.predict import predict_kernels
+from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
+from gambrel.calibration.tables import operation_named
+from gambrel.cost.kernel import Gemm, MemoryBound
+from gambrel.errors import PlanError, UsageError
+from gambrel.hardware.load import load_device
+
+H100 = load_device("h100-sxm")
+BARE = replace(H100, parameters={}, parameter_grades={}, uncertainty={}, fitted_ranges={})
+TRUE = {"launch": 4.0e-6, "memory_efficiency": 0.74, "compute_efficiency": 0.6, "wave_overhead": 2.0e-6}
+NOISE = 0.05
+
+
+def shapes(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return {
+        "m": 2.0 ** rng.integers(0, 14, count),
+        "n": 2.0 ** rng.integers(5, 15, count),
+        "k": 2.0 ** rng.integers(5, 14, count),
+        "dtype": np.full(count, "bfloat16"),
+    }
+
+
+def noisy_gemm(count, seed=0, device=None):
+    """Times of a device with TRUE parameters and log-normal noise."""
+    table = shapes(count, seed)
+    device = device or replace(BARE, parameters={"gemm_bf16": TRUE})
+    seconds = predict_kernels("gemm", device, table).seconds
+    noise = np.exp(np.random.default_rng(seed + 1).normal(size=count) * NOISE)
+    return {**table, "latency_us": seconds * 1e6 * noise}
+
+
+def fitted(table, device=BARE, op="gemm", seed=0):
+    parts = [measurements(table, operation_named(op), "times.csv")]
+    return calibrate(device, parts, seed=seed, report=lambda _: None)
+
+
+@pytest.mark.parametrize(("count", "tolerance", "error"), [(20, 0.3, 0.13), (300, 0.1, 0.06)])
+def test_known_parameters_come_back(count, tolerance, error):
+    found = fitted(noisy_gemm(count)).families[0]
+    assert found.family == "gemm_bf16"
+    assert found.n == found.n_held_out == count
+    assert found.values["compute_efficiency"] == pytest.approx(TRUE["compute_efficiency"], rel=tolerance)
+    # A kernel has one wave at least: only many waves tell its overhead from the launch.
+    start = found.values["launch"] + found.values["wave_overhead"]
+    assert start == pytest.approx(TRUE["launch"] + TRUE["wave_overhead"], rel=tolerance)
+    assert found.mape_after < found.mape_before
+    unseen = noisy_gemm(400, seed=7)
+    after = replace(BARE, parameters={"gemm_bf16": dict(found.values)})
+    estimates = predict_kernels("gemm", after, unseen).seconds * 1e6
+    assert np.abs(estimates / unseen["latency_us"] - 1.0).mean() < error
+
+
+def kernel(m=1.0):
+    return Gemm(m=m, n=1024.0, k=1024.0, batch=1.0, rate="bf16", a_bytes=2.0, b_bytes=2.0, c_bytes=2.0)
+
+
+def test_the_held_out_error_is_that_of_unseen_shapes():
+    found = fitted(noisy_gemm(60)).families[0]
+    unseen = noisy_gemm(400, seed=7)
+    after = replace(BARE, parameters={"gemm_bf16": dict(found.values)})
+    real = np.abs(predict_kernels("gemm", after, unseen).seconds * 1e6 / unseen["latency_us"] - 1.0).mean()
+    assert found.mape_after == pytest.approx(real, abs=0.04)
+
+
+def test_same_seed_same_parameters():
+    table = noisy_gemm(30)
+    assert fitted(table, seed=3).families[0].values == fitted(table, seed=3).families[0].values
+
+
+def test_a_parameter_without_effect_is_left_out():
+    def prior(names):
+        zeros = np.zeros(len(names))
+        return Prior(names, zeros, zeros + 0.5, zeros - 2.0, zeros + 2.0)
+
+    def errors(values):
+        return np.log(values["a"]) * np.ones(3)
+
+    assert with_effect(errors, prior(("a", "b"))).names == ("a",)
+    assert maximise(errors, prior(("a",))).values["a"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_strong_prior_holds_and_many_rows_win():
+    prior = Prior(("a",), np.zeros(1), np.full(1, 0.1), np.full(1, -5.0), np.full(1, 5.0))
+    few = maximise(lambda values: np.log(values["a"] / 2.0) * np.ones(1), prior).values["a"]
+    many = maximise(lambda values: np.log(values["a"] / 2.0) * np.ones(400), prior).values["a"]
+    assert 1.0 < few < many == pytest.approx(2.0, rel=0.01)
+
+
+def test_the_prior_is_wider_where_only_defaults_are_known():
+    known, unknown = prior_of(kernel(), H100), prior_of(kernel(), BARE)
+    assert np.all(unknown.spread > known.spread)
+    assert dict(zip(known.names, np.exp(known.centre), strict=True))["launch"] == pytest.approx(
+        current_values(kernel(), H100)["launch"]
+    )
+
+
+def test_parameters_of_another_vendor_take_no_part():
+    amd = load_device("mi300x")
+    defaults = current_values(kernel(), replace(amd, parameters={}))
+    assert current_values(kernel(), amd)["wave_overhead"] == defaults["wave_overhead"]
+
+
+def test_the_roofline_engine_is_fitted_under_its_own_family():
+    ascend = load_device("ascend-910b")
+    assert parameter_family(kernel(), ascend) == "roofline_bf16"
+    assert parameter_family(MemoryBound(op="norm", rows=1, cols=1, bytes_read=1, bytes_written=1, flops=1), ascend) == (
+        "roofline_norm"
+    )
+    found = fitted(noisy_gemm(30, device=replace(ascend, parameters={"roofline": {"launch": 2e-5}})), ascend).families[
+        0
+    ]
+    assert found.values["launch"] == pytest.approx(2e-5, rel=0.1)
+    assert (found.family, found.residual_family) == ("roofline_bf16", "gemm_bf16")
+
+
+def test_libraries_get_sets_of_their_own():
+    slow = replace(BARE, parameters={"gemm_bf16": TRUE, "gemm_bf16@slow": {"launch": 20e-6}})
+    halves = [noisy_gemm(40, seed, slow) for seed in (0, 5)]
+    table = {name: np.concatenate([half[name] for half in halves]) for name in halves[0]}
+    table["library"] = np.array(["slow"] * 40 + ["fast"] * 40)
+    table["latency_us"][:40] += 16.0
+    found = {family.family: family for family in fitted(table).families}
+    assert set(found) == {"gemm_bf16", "gemm_bf16@slow", "gemm_bf16@fast"}
+    launches = [found[f"gemm_bf16@{name}"].values.get("launch", TRUE["launch"]) for name in ("slow", "fast")]
+    assert launches[0] > 3.0 * launches[1]
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(UsageError, match=rf"gemm_bf16: {LEAST_POINTS - 1} rows of .* too few"):
+        fitted(noisy_gemm(LEAST_POINTS - 1))
+
+
+def test_one_shape_is_refused():
+    table = noisy_gemm(30)
+    same = {name: np.full(30, values[0]) for name, values in table.items()}
+    with pytest.raises(UsageError, match="all 30 rows are of one shape"):
+        fitted(same)
+
+
+def test_an_operation_without_an_engine_is_named():
+    operation = replace(operation_named("gemm"), name="gemm_of_tomorrow", build=None)
+    with pytest.raises(UsageError, match="gemm_of_tomorrow: cannot be estimated"):
+        calibrate(BARE, [measurements(noisy_gemm(30), operation, "times.csv")], report=lambda _: None)
+
+
+@pytest.mark.parametrize("bad", [-1.0, 0.0, np.nan])
+def test_impossible_times_are_refused(bad):
+    table = noisy_gemm(30)
+    table["latency_us"][4] = bad
+    with pytest.raises(PlanError, match="first in row 4"):
+        fitted(table)
+
+
+def test_outside_the_fitted_sizes_estimates_are_marked_and_wider():
+    found = fitted(noisy_gemm(60)).families[0]
+    least, most = found.sizes["m"]
+    after = replace(
+        BARE,
+        parameters={"gemm_bf16": dict(found.values)},
+        uncertainty={"gemm_bf16": found.band._asdict()},
+        fitted_ranges={"gemm_bf16": found.sizes},
+    )
+    row = {"n": 1024, "k": 1024, "dtype": "bfloat16"}
+    inside, outside = (predict_kernels("gemm", after, {**row, "m": [m]}) for m in (most, 10.0 * most))
+    assert not inside.extrapolated[0]
+    assert outside.extrapolated[0]
+    ratio = [(x.upper_s / x.seconds)[0] for x in (inside, outside)]
+    assert ratio[1] / ratio[0] == pytest.approx(10.0**WIDER)
+    assert beyond_fitted(kernel(10.0 * most), after) == pytest.approx(np.log(10.0))
+    assert beyond_fitted(kernel(least), after) == 0.0
+    assert beyond_fitted(kernel(1e9), BARE) == 0.0
