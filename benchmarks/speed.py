@@ -17,11 +17,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.api import load, machine
 from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.points import Points
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.hardware.device import Device
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from gambrel.cost.program import Rates
 from gambrel.errors import PlanError, Problem
-from gambrel.hardware.device import Device, Number
+from gambrel.hardware.device import Device
 
 WIDER: dict[str, tuple[str, ...]] = {
     "nvfp4": ("fp8", "bf16", "fp16", "fp32"),
@@ -53,12 +53,3 @@ def upcasts(device: Device, rates: Iterable[str]) -> list[str]:
                 f"{device.name} has no {rate} matrix rate: {rate} operands are widened and multiplied in {used}"
             )
     return notes
-
-
-def energy_per_flop(device: Device, rate: str) -> Number:
-    """Joules per FLOP of a format; the next wider one's where the profile does not say, 0 where it says none."""
-    known = device.power.energy_per_flop_j
-    for candidate in (rate, *WIDER.get(rate, ())):
-        if candidate in known:
-            return known[candidate]
-    return 0.0

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from gambrel import __version__
+from gambrel.cost.rates import rates_of, upcasts
 from gambrel.estimation.build import coverage, grades, memory_estimate, phase_estimate
 from gambrel.estimation.checks import check_plan
 from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.levers import violations
 from gambrel.estimation.points import Plan, Workload
-from gambrel.estimation.rates import rates_of, upcasts
 from gambrel.estimation.resolve import Resolved, is_moe, resolve
 from gambrel.estimation.result import Estimate, Provenance
 from gambrel.estimation.variant import Structure, Variant, compile_variant

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from gambrel.cost.rates import resolve_rate
 from gambrel.estimation.points import LENGTHS, Plan, Points, Workload
-from gambrel.estimation.rates import resolve_rate
 from gambrel.estimation.variant import Structure
 from gambrel.frontends.architecture import Architecture, MoE
 from gambrel.hardware.device import Device

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.checks import check_plan
 from gambrel.estimation.points import Plan, Workload
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.resolve import resolve
 from gambrel.estimation.steady import MEMORY_SHARE, Steady, steady
 from gambrel.estimation.variant import compile_variant

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
+from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.checks import check_plan
 from gambrel.estimation.metrics import metrics
 from gambrel.estimation.points import DEGREES, LENGTHS, Plan, Points, Workload
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.resolve import Resolved, resolve
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError
 from gambrel.estimation.build import grades
 from gambrel.estimation.checks import check_plan
 from gambrel.estimation.points import DEGREES, LENGTHS, Points
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.resolve import resolve
 from gambrel.estimation.steady import StepTimes, combine, running_sequences, sequences_in_memory, step_times
 from gambrel.estimation.variant import Structure, compile_variant

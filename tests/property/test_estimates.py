@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gambrel.cost.rates import rates_of
 from gambrel.estimation.api import load, machine
 from gambrel.estimation.evaluate import Evaluation, evaluate
 from gambrel.estimation.points import Points
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.hardware.device import Device
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError
 from gambrel.estimation.api import estimate, load, machine
 from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.points import Plan, Points, Workload
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.result import Estimate, PhaseEstimate
 from gambrel.estimation.variant import Structure, compile_variant
 

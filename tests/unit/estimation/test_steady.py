@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gambrel
+from gambrel.cost.rates import rates_of
 from gambrel.errors import ProfileError
 from gambrel.estimation.api import structure_of
 from gambrel.estimation.points import Points
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.steady import Steady, StepTimes, combine, running_sequences, steady
 from gambrel.estimation.variant import compile_variant
 from gambrel.hardware.load import load_device

@@ -5,10 +5,10 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from gambrel.cost.rates import rates_of
 from gambrel.estimation.api import load, machine
 from gambrel.estimation.evaluate import Evaluation, PhaseTotals, evaluate
 from gambrel.estimation.points import Points
-from gambrel.estimation.rates import rates_of
 from gambrel.estimation.variant import Structure, compile_variant
 
 RELATIVE = 1e-9
