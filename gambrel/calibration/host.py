@@ -12,6 +12,9 @@ CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 UNKNOWN_CLOCK_HZ = 2.5e9
 """Taken where the machine does not say; rates per clock are relative to it."""
 
+BUSY = 0.4
+"""Load of each core from which other work disturbs a measurement."""
+
 
 class Cache(NamedTuple):
     """One level of cache: its size, and whether all cores share it."""
@@ -64,6 +67,23 @@ def usable_cores() -> int:
     """Logical processors that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def threads_text(threads: int) -> str:
+    """`1 thread`, `8 threads`."""
+    return f"{threads} thread{'s' * (threads != 1)}"
+
+
+def busy_remark(cores: int, threads: int) -> str:
+    """What to know before measuring on a machine that others keep busy; empty where they do not."""
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return ""
+    if load < BUSY * cores:
+        return ""
+    advice = "" if threads == 1 else "; several threads would wait for each other, --threads 1 is safer"
+    return f"the machine is busy: a load of {load:.1f} on {cores} cores{advice}"
 
 
 def describe(host: Host, threads: int, library: str) -> str:

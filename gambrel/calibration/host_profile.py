@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from gambrel.calibration.backends import Backend
 from gambrel.calibration.calibrate import FittedFamily
-from gambrel.calibration.host import Host
+from gambrel.calibration.host import Host, threads_text
 from gambrel.calibration.write import parameter_lines, profile_id, quote, uncertainty_lines
 from gambrel.units import format_quantity
 
@@ -37,7 +37,7 @@ def host_profile(
         date: Of the measurement.
         families: Fitted parameters.
     """
-    title = f"{host.model}, {backend.threads} threads, {backend.name}"
+    title = f"{host.model}, {threads_text(backend.threads)}, {backend.name}"
     known = "" if host.clock_known else ", kind: assumed, note: the system does not say"
     lines = [
         "# Measured by `gambrel calibrate --this-host`.",

@@ -14,7 +14,7 @@ import numpy as np
 from gambrel.calibration import design
 from gambrel.calibration.backends import Backend, BackendName, open_backend
 from gambrel.calibration.calibrate import LEAST_POINTS, Calibration, Report, calibrate
-from gambrel.calibration.host import Host, describe, this_host
+from gambrel.calibration.host import Host, busy_remark, describe, this_host, threads_text
 from gambrel.calibration.host_profile import HostPeaks, host_profile
 from gambrel.calibration.measurements import Measurements, measurements
 from gambrel.calibration.stopwatch import Call, check_clock
@@ -28,6 +28,9 @@ MEASURING = 0.75
 
 LARGEST = 0.05
 """A shape whose calls would take more than this share of the time is left out."""
+
+GRACE_S = 8.0
+"""Time beyond the one that was given, for families that lack the rows of a fit."""
 
 POINTWISE = "convolution-pointwise"
 """Library of convolutions with a filter of one element and without a stride, which run kernels of their own."""
@@ -85,7 +88,10 @@ def calibrate_host(settings: Settings, out: Path, report: Report) -> tuple[Calib
     backend = open_backend(settings.backend, settings.threads)
     host, today = this_host(), datetime.now(UTC).date().isoformat()
     report(f"measuring {backend.gpu or describe(host, backend.threads, backend.name)}")
-    origin = f"{backend.gpu or host.model}, {backend.threads} threads, {backend.name}"
+    busy = busy_remark(host.cores, backend.threads)
+    if busy:
+        report(busy)
+    origin = f"{backend.gpu or host.model}, {threads_text(backend.threads)}, {backend.name}"
     if backend.gpu:
         base = shipped_gpu(backend.gpu)
         found = calibrate(
@@ -161,7 +167,7 @@ def _tables(
     for number, job in enumerate(jobs):
         expected = 4.0 * (3.0 * job.flops / peak + job.moved_bytes / 5e9)
         late = time.perf_counter() - end
-        enough = len(tables.get(job.table, ())) >= LEAST_POINTS or late > settings.seconds
+        enough = len(tables.get(job.table, ())) >= LEAST_POINTS or late > max(0.1 * settings.seconds, GRACE_S)
         if expected > max(LARGEST * settings.seconds, 2.0 * budget) or (late > 0.0 and enough):
             dropped += 1
             continue

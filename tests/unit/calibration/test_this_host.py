@@ -48,6 +48,15 @@ def test_a_system_that_says_nothing(tmp_path, monkeypatch):
     assert found.caches == ()
 
 
+def test_a_busy_machine_is_mentioned(monkeypatch):
+    monkeypatch.setattr("os.getloadavg", lambda: (3.0, 2.0, 1.0), raising=False)
+    assert host.busy_remark(4, 4) == (
+        "the machine is busy: a load of 3.0 on 4 cores; several threads would wait for each other, --threads 1 is safer"
+    )
+    assert host.busy_remark(4, 1) == "the machine is busy: a load of 3.0 on 4 cores"
+    assert host.busy_remark(64, 64) == ""
+
+
 def test_the_design_reaches_every_regime_with_enough_shapes():
     products = design.products()
     assert {shape.m for shape in products if shape.b == 1} == set(design.ROWS)
