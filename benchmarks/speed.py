@@ -20,7 +20,7 @@ import numpy as np
 from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.api import load, machine
-from gambrel.estimation.evaluate import evaluate
+from gambrel.estimation.metrics import metrics
 from gambrel.estimation.points import Points
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.hardware.device import Device
@@ -112,7 +112,7 @@ def evaluate_timing(variant: Variant, device: Device, name: str, points: Points,
     rates = rates_of(device)
     return Timing(
         name=f"evaluate {name}",
-        seconds=cpu_seconds(lambda: evaluate(variant, device, rates, points), runs),
+        seconds=cpu_seconds(lambda: metrics(variant, device, rates, points), runs),
         points=size,
     )
 
