@@ -16,23 +16,18 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from benchmarks.accuracy.fit_cases import Case, cases, predict
-from benchmarks.accuracy.fit_targets import CEILING, CHOICES, FIXED, FLOOR, HOP, SIGMA, TARGETS, Target
+from benchmarks.accuracy.fit_targets import CHOICES, FIXED, TARGETS, Target
 from benchmarks.accuracy.profile_text import Fitted, render, splice
+from gambrel.calibration.fit import maximise
+from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, Prior
 from gambrel.cost.engines import parameters
 from gambrel.cost.kernel import Attention
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
 ROOT = Path(__file__).resolve().parents[2]
-
-NOISE = 0.1
-"""Spread of the same kernel measured through different frameworks, as a standard deviation of ln."""
-
-STARTS = 32
-"""Random draws from the prior; the best one and the prior's centre are polished."""
 
 LEAST_ROWS = 12
 """Fewest rows that a library's own set is fitted on."""
@@ -63,28 +58,15 @@ def mean_error(pairs: Pairs, family: str, values: Mapping[str, float]) -> float:
 
 def fit(pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float]) -> tuple[dict, float]:
     """The parameters of `family` of greatest posterior probability, and the cost reached."""
-    names = list(prior)
+    names = tuple(prior)
     centre = np.log([prior[name] for name in names])
-    spread = np.array([SIGMA.get(name, 0.6) for name in names])
-
-    def residual(z: np.ndarray) -> np.ndarray:
-        values = {**fixed, **dict(zip(names, np.exp(z).tolist(), strict=True))}
-        return np.concatenate([log_errors(pairs, family, values) / NOISE, (z - centre) / spread])
-
-    def cost(z: np.ndarray) -> float:
-        return float(np.sum(np.sqrt(1.0 + (residual(z) / 1.5) ** 2) - 1.0))
-
-    rng = np.random.default_rng(0)
-    low = np.maximum(centre - 5.0 * spread, np.log([FLOOR.get(name, 1e-300) for name in names]))
-    high = np.minimum(centre + 5.0 * spread, np.log([CEILING.get(name, np.inf) for name in names]))
-    start = np.clip(centre, low + 1e-6, high - 1e-6)
-    draws = [np.clip(centre + rng.normal(size=len(names)) * spread, low + 1e-6, high - 1e-6) for _ in range(STARTS)]
-    runs = [
-        least_squares(residual, z, bounds=(low, high), loss="soft_l1", f_scale=1.5, diff_step=2e-2, max_nfev=60)
-        for z in (min(draws, key=cost), start)
-    ]
-    best = min(runs, key=lambda run: run.cost)
-    return dict(zip(names, np.exp(best.x).tolist(), strict=True)), float(best.cost)
+    spread = np.array([SPREADS.get(name, SPREAD) for name in names])
+    low = np.maximum(centre - REACH * spread, np.log([FLOORS.get(name, 1e-300) for name in names]))
+    high = np.minimum(centre + REACH * spread, np.log([CEILINGS.get(name, 1e300) for name in names]))
+    found = maximise(
+        lambda values: log_errors(pairs, family, {**fixed, **values}), Prior(names, centre, spread, low, high)
+    )
+    return dict(found.values), found.cost
 
 
 def rows_of(target: Target, case: Case) -> np.ndarray | None:
@@ -114,7 +96,7 @@ def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -
         known = device if only else replace(device, parameters={k: v for k, v in device.parameters.items() if k != own})
         default = parameters.resolve(default, known, stem, target.variants or _variant(family, stem), library)
     prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
-    prior = {name: HOP if np.isnan(value) else value for name, value in prior.items()}
+    prior = {name: HOP_S if np.isnan(value) else value for name, value in prior.items()}
     if "sharing" in prior and family.startswith("collective_pcie"):
         prior["sharing"] = max(prior["sharing"], 1.0)
     prior.update(target.start)

@@ -7,52 +7,6 @@ from dataclasses import dataclass, field
 
 from gambrel.calibration.ops.common import SERVING
 
-SIGMA = {
-    "launch": 0.5,
-    "compute_efficiency": 0.15,
-    "memory_efficiency": 0.08,
-    "in_network_efficiency": 0.25,
-    "ring_efficiency": 0.25,
-    "sustained_share": 0.1,
-    "overlap_norm": 0.4,
-    "memory_ramp": 0.4,
-    "low_latency_hop": 1.2,
-    "ring_hop": 1.2,
-    "load_bytes_per_clock_per_unit": 0.4,
-    "exponentials_per_clock_per_unit": 0.4,
-    "wave_hardness": 1.0,
-    "wave_overhead": 0.7,
-    "quantize_row_time": 1.5,
-    "unpack_per_clock_per_unit": 1.0,
-    "prologue_passes": 1.2,
-    "append_passes": 1.2,
-    "local_passes": 1.0,
-}
-"""Prior spread of ln of each parameter; 0.6 where not named."""
-
-CEILING = {
-    "compute_efficiency": 1.0,
-    "memory_efficiency": 0.95,
-    "wave_hardness": 1.0,
-    "sustained_share": 1.0,
-    "low_latency_efficiency": 1.0,
-    "ring_efficiency": 1.0,
-    "in_network_efficiency": 1.0,
-    "cache_share": 1.0,
-    "memory_ramp": 30e-6,
-    "split_overhead": 50e-6,
-    "block_overhead": 50e-6,
-    "wave_overhead": 30e-6,
-}
-"""Shares cannot exceed one; refresh and row switches keep a memory below 95 %; start-up of a kernel's part is some
-microseconds."""
-
-FLOOR = {"overlap_norm": 1.0}
-"""Times add at worst."""
-
-HOP = 0.7e-6
-"""Prior of a hop, where the default is the link's own latency."""
-
 FIXED = {
     "gemm": ("sustained_after",),
     "memory_bound": ("long_row",),

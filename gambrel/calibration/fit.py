@@ -89,7 +89,7 @@ def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int 
                 max_nfev=60,
             ),
         )
-        for start in (min(draws, key=cost), prior.centre)
+        for start in (min(draws, key=cost), draws[0])
     ]
     best = min(runs, key=lambda run: run.cost)
     return Fit(prior.values(best.x), float(best.cost))
@@ -115,10 +115,12 @@ def with_effect(log_errors: LogErrors, prior: Prior, *, seed: int = 0, draws: in
 
 
 def _draws(prior: Prior, seed: int, count: int) -> list[Array]:
+    """The centre, and random draws, all inside the bounds."""
     rng = np.random.default_rng(seed)
     shape = (max(count - 1, 0), len(prior.names))
     random = prior.centre + rng.normal(size=shape) * prior.spread
-    return [prior.centre, *np.clip(random, prior.low + 1e-6, prior.high - 1e-6)]
+    starts = np.vstack([prior.centre, random])
+    return [np.clip(start, prior.low + 1e-6, prior.high - 1e-6) for start in starts]
 
 
 def _least_squares() -> Callable[..., object]:

@@ -38,7 +38,7 @@ SPREADS = {
     "unpack_per_clock_per_unit": 1.0,
     "prologue_passes": 1.2,
     "append_passes": 1.2,
-    "local_share": 1.0,
+    "local_passes": 1.0,
 }
 """Prior spread of ln of parameters. Source: the spread between the fitted generations of the shipped profiles."""
 
