@@ -12,7 +12,7 @@ from gambrel.cost.rules import draft
 from gambrel.cost.rules.collectives import transfer
 from gambrel.cost.rules.matmul import products
 from gambrel.cost.rules.pointwise import pointwise_group
-from gambrel.cost.rules.registry import Draft
+from gambrel.cost.rules.registry import Draft, has_rule
 from gambrel.errors import UnpricedOpError
 from gambrel.ir.attention import AttentionOp
 from gambrel.ir.dist import MeshOp
@@ -22,7 +22,7 @@ from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
 from gambrel.ir.scan import ScanOp
 from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
-from gambrel.ir.types import tensor
+from gambrel.ir.types import TensorType, tensor
 
 _NUMBERED = re.compile(r"l\d+").fullmatch
 DECLARATIONS = (WeightOp, CacheOp, StateOp, InputOp, YieldOp, MeshOp)
@@ -124,12 +124,9 @@ class _Walker:
                 made = _join(made, _draft(joined), carried)
         except UnpricedOpError as error:
             self.problems.append(error)
-            self.unpriced.append(op.name)
-            self.rows.append(
-                Row(
-                    name=_name(op), op=op.name, phase=where.phase, family="movement", segment=where.segment, kernel=None
-                )
-            )
+            parts = [part for part in (op, joined) if part is not None]
+            self.unpriced += [leaf.name for part in parts for leaf in _leaves(part) if not has_rule(leaf)]
+            self.rows += [_unpriced(part, where) for part in parts]
             return
         if made is None:
             return
@@ -203,6 +200,22 @@ def _row(made: Draft, name: str, op: str, where: _Where) -> Row:
         network_bytes=made.network_bytes,
         rate=made.rate,
         formula=made.formula,
+    )
+
+
+def _unpriced(op: Operation, where: _Where) -> Row:
+    """A row that takes no time: its bytes are those of its operands and results, so that the coverage falls by them."""
+    return Row(
+        name=_name(op),
+        op=", ".join(dict.fromkeys(_op_names(op))),
+        phase=where.phase,
+        family="movement",
+        segment=where.segment,
+        place=where.place,
+        count=where.count,
+        kernel=None,
+        bytes_read=total(value.type.local_bytes for value in op.operands if isinstance(value.type, TensorType)),
+        bytes_written=total(value.type.local_bytes for value in op.results if isinstance(value.type, TensorType)),
     )
 
 

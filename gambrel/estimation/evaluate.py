@@ -186,7 +186,7 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     weights = [n * m / points.pp for n in runs]
     busy = serial * m / points.pp
     ideal = _sum(p.flops * w / _peak(p, device, rates) for p, w in zip(prices, weights, strict=True) if p.row.rate)
-    moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True))
+    moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True) if p.row.kernel)
     return PhaseTotals(
         seconds=seconds,
         bubble_seconds=np.maximum(alone - busy, 0.0),

@@ -123,7 +123,7 @@ class AllReduceOp(ConversionOp):
     @property
     def axes(self) -> Axes:
         """The axes that are no longer partial."""
-        return tuple(axis for axis in self.before.partial if axis not in self.after.partial)
+        return closed_axes(self.before, self.after)
 
     def wrong(self) -> str:
         """Partial axes vanish, dims stay."""
@@ -143,7 +143,7 @@ class ReduceScatterOp(ConversionOp):
     @property
     def axes(self) -> Axes:
         """The axes that are no longer partial."""
-        return tuple(axis for axis in self.before.partial if axis not in self.after.partial)
+        return closed_axes(self.before, self.after)
 
     def wrong(self) -> str:
         """The vanished partial axes split one dim further."""
@@ -244,6 +244,11 @@ class PermuteOp(ConversionOp):
     def wrong(self) -> str:
         """Nothing changes but the device."""
         return "permute keeps the placement" if self.before != self.after else ""
+
+
+def closed_axes(before: TensorType, after: TensorType) -> Axes:
+    """The axes over which an open sum was closed."""
+    return tuple(axis for axis in before.partial if axis not in after.partial)
 
 
 def _shrinks(changed: Sequence[tuple[Axes, Axes]]) -> bool:

@@ -7,7 +7,16 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import SSAValue
 from xdsl.passes import ModulePass
 
-from gambrel.ir.dist import AllGatherOp, AllReduceOp, AllToAllOp, ConversionOp, ReduceScatterOp, ReshardOp, SliceOp
+from gambrel.ir.dist import (
+    AllGatherOp,
+    AllReduceOp,
+    AllToAllOp,
+    ConversionOp,
+    ReduceScatterOp,
+    ReshardOp,
+    SliceOp,
+    closed_axes,
+)
 from gambrel.ir.types import Dim, TensorType, tensor
 from gambrel.passes.rewrite import insert_before
 
@@ -44,7 +53,7 @@ def lower_reshard(op: ReshardOp) -> SSAValue:
         insert_before(op, new)
         value = new.res
 
-    closed = tuple(axis for axis in tensor(value).partial if axis not in target.partial)
+    closed = closed_axes(tensor(value), target)
     if closed:
         scattered = _scatter(tensor(value), target)
         if scattered is not None:
@@ -63,7 +72,7 @@ def lower_reshard(op: ReshardOp) -> SSAValue:
 
 def _scatter(before: TensorType, after: TensorType) -> TensorType | None:
     """The type after a reduce-scatter, where one dim of the target is split further over exactly the closed axes."""
-    closed = tuple(axis for axis in before.partial if axis not in after.partial)
+    closed = closed_axes(before, after)
     for number, (old, new) in enumerate(zip(before.dims, after.dims, strict=True)):
         if new.axes == (*old.axes, *closed):
             dims = [new if i == number else dim for i, dim in enumerate(before.dims)]

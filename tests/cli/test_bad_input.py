@@ -220,3 +220,11 @@ def test_an_op_without_a_rule_makes_a_lower_bound_where_allowed(cli, without_a_r
     record = json.loads(cli("estimate", *LLAMA, "--allow-unpriced", "--format", "json").stdout)
     assert record["provenance"]["lower_bound"]
     assert record["coverage"]["ops"] < 1.0
+
+
+def test_an_unpriced_op_after_the_layers_runs_on_the_last_stage_and_its_bytes_are_not_covered(cli, without_a_rule):
+    result = cli("estimate", *LLAMA, "--allow-unpriced", "--plan.pp", "2", "--batch", "4", "--format", "json")
+    assert (result.code, result.stderr) == (0, "")
+    record = json.loads(result.stdout)
+    assert 0.0 < record["coverage"]["bytes"] < 1.0
+    assert all(0.0 <= record[phase]["mbu"] <= 1.0 for phase in ("prefill", "decode"))

@@ -92,6 +92,11 @@ def draft(op: Operation) -> Draft | None:
     return found(op)
 
 
+def has_rule(op: Operation) -> bool:
+    """Whether an op has a cost rule."""
+    return type(op) in _RULES
+
+
 def priced_ops() -> dict[str, str]:
     """Ops with a rule, by name, and the first line of the rule's description."""
     return {
