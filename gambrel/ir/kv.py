@@ -2,27 +2,24 @@
 
 from collections.abc import Sequence
 
-from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr
+from xdsl.dialects.builtin import IntegerAttr, StringAttr
 from xdsl.ir import Dialect, SSAValue
 from xdsl.irdl import (
-    IRDLOperation,
-    ParsePropInAttrDict,
     irdl_op_definition,
     operand_def,
     opt_prop_def,
-    prop_def,
     result_def,
     traits_def,
 )
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
 
-from gambrel.ir.op import PlacedOp, integer, label_property, rank_of, strings
-from gambrel.ir.types import Dim, TensorType, tensor
+from gambrel.ir.op import DeclarationOp, PlacedOp, integer, label_property, rank_of, strings
+from gambrel.ir.types import Dim, TensorType
 
 
 @irdl_op_definition
-class CacheOp(IRDLOperation):
+class CacheOp(DeclarationOp):
     """What one layer keeps of the tokens so far: `[b, c, g, e]`; the same label in two phases is one cache.
 
     Properties:
@@ -31,12 +28,8 @@ class CacheOp(IRDLOperation):
     """
 
     name = "kv.cache"
-    irdl_options = (ParsePropInAttrDict(),)
-    label = prop_def(StringAttr)
-    dims = prop_def(ArrayAttr[StringAttr])
     window = opt_prop_def(IntegerAttr)
     page = opt_prop_def(IntegerAttr)
-    res = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = "$label `dims` $dims attr-dict `:` type($res)"
 
@@ -52,26 +45,16 @@ class CacheOp(IRDLOperation):
         }
         super().__init__(properties=properties, result_types=[kind])
 
-    @property
-    def dim_names(self) -> tuple[str, ...]:
-        """Logical names of the dims."""
-        return tuple(item.data for item in self.dims)
-
-    @property
-    def type(self) -> TensorType:
-        """Type of the cache."""
-        return tensor(self.res)
-
     def verify_(self) -> None:
         """A cache is complete and has four named dims."""
-        if len(self.type.dims) != 4 or len(self.dims) != 4:
+        super().verify_()
+        self.verify_complete()
+        if len(self.type.dims) != 4:
             raise VerifyException(f"a cache has the 4 dims batch, length, heads and width, got {self.type}")
-        if self.type.partial:
-            raise VerifyException("a cache cannot be partial")
 
 
 @irdl_op_definition
-class StateOp(IRDLOperation):
+class StateOp(DeclarationOp):
     """What a recurrence or a convolution keeps of the tokens so far, of a size that does not grow with them.
 
     The first dim is the batch: `[b, h, n, p]` for a scan, `[b, g, e, k - 1]` for a convolution. The same label in two
@@ -79,10 +62,6 @@ class StateOp(IRDLOperation):
     """
 
     name = "kv.state"
-    irdl_options = (ParsePropInAttrDict(),)
-    label = prop_def(StringAttr)
-    dims = prop_def(ArrayAttr[StringAttr])
-    res = result_def(TensorType)
     traits = traits_def(Pure())
     assembly_format = "$label `dims` $dims attr-dict `:` type($res)"
 
@@ -90,22 +69,10 @@ class StateOp(IRDLOperation):
         """Declare a state."""
         super().__init__(properties={"label": StringAttr(label), "dims": strings(dims)}, result_types=[kind])
 
-    @property
-    def dim_names(self) -> tuple[str, ...]:
-        """Logical names of the dims."""
-        return tuple(item.data for item in self.dims)
-
-    @property
-    def type(self) -> TensorType:
-        """Type of the state."""
-        return tensor(self.res)
-
     def verify_(self) -> None:
-        """A state is complete, one name a dim, and does not grow with the tokens."""
-        if len(self.dims) != len(self.type.dims):
-            raise VerifyException(f"{len(self.dims)} dim names for {self.type}")
-        if self.type.partial:
-            raise VerifyException("a state cannot be partial")
+        """A state is complete, has one name a dim, and does not grow with the tokens."""
+        super().verify_()
+        self.verify_complete()
         grows = next((size for size in self.type.sizes if size.symbols & {"s", "c"}), None)
         if grows is not None:
             raise VerifyException(f"a state has a fixed size, but a dim is {grows}; kv.cache is what grows")

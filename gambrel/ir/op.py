@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr, i64
 from xdsl.ir import Attribute, SSAValue
-from xdsl.irdl import IRDLOperation, ParsePropInAttrDict
+from xdsl.irdl import IRDLOperation, ParsePropInAttrDict, prop_def, result_def
 from xdsl.rewriter import Rewriter
 from xdsl.utils.exceptions import VerifyException
 
@@ -29,6 +29,38 @@ def without(axes: Iterable[str], taken: Iterable[str]) -> Axes:
     """The axes that share no device with the taken ones."""
     used = tuple(taken)
     return tuple(axis for axis in axes if not any(overlap(axis, other) for other in used))
+
+
+class DeclarationOp(IRDLOperation):
+    """A tensor that a phase does not compute: a weight, an input, a cache or a state, with a name for each dim.
+
+    A sharding strategy maps the names to mesh axes.
+    """
+
+    irdl_options = (ParsePropInAttrDict(),)
+    label = prop_def(StringAttr)
+    dims = prop_def(ArrayAttr[StringAttr])
+    res = result_def(TensorType)
+
+    @property
+    def dim_names(self) -> tuple[str, ...]:
+        """Logical names of the dims."""
+        return tuple(item.data for item in self.dims)
+
+    @property
+    def type(self) -> TensorType:
+        """Type of what is declared."""
+        return tensor(self.res)
+
+    def verify_(self) -> None:
+        """One name for each dim."""
+        if len(self.dims) != len(self.type.dims):
+            raise VerifyException(f"{len(self.dims)} dim names for {self.type}")
+
+    def verify_complete(self) -> None:
+        """What is kept in memory between steps is never a partial sum."""
+        if self.type.partial:
+            raise VerifyException(f"a {self.name.partition('.')[2]} cannot be partial")
 
 
 class PlacedOp(IRDLOperation, ABC):
