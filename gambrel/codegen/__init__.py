@@ -1,0 +1,1 @@
+"""Code that is generated from a compiled variant: the same arithmetic in another language."""
