@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from gambrel.cli.ranges import MOST_POINTS, parse_count, parse_counts, parse_names
 from gambrel.errors import PlanError, Problem
+from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import LENGTHS, Plan, Workload
 from gambrel.ir.formats import NUMERIC_FORMATS
 from gambrel.passes.strategies import STRATEGIES
@@ -55,6 +56,8 @@ class PlanOptions:
             [default: four times the stages].
         microbatches: The same in decode [default: as many as stages].
         sub_batches: 2 lets two halves of the batch take turns, so that transfers overlap compute [default: 1].
+        prefill_chunk: Most tokens of a sequence in one pass of a prefill [default: whole prompts].
+        placement: How ranks are laid out, the axis of neighbouring devices first [default: tp-cp-dp-pp].
         strategy: megatron, sequence-parallel, moe-ep or attention-dp-moe-ep [default: from the degrees].
         weights: Number format of the weights, such as fp8 [default: as published].
         experts: Number format of the experts' weights.
@@ -71,6 +74,8 @@ class PlanOptions:
     prefill_microbatches: Counts = None
     microbatches: Counts = None
     sub_batches: Counts = None
+    prefill_chunk: Counts = None
+    placement: Names = None
     strategy: Names = None
     weights: Names = None
     experts: Names = None
@@ -81,6 +86,7 @@ class PlanOptions:
 
 _KNOWN_NAMES: Mapping[str, Sequence[str]] = {
     "strategy": tuple(STRATEGIES),
+    "placement": PLACEMENTS,
     **dict.fromkeys(("weights", "experts", "activations", "kv"), NUMERIC_FORMATS),
 }
 

@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from gambrel.ir.dist import ConversionOp, MeshOp, SliceOp
-from gambrel.ir.expr import ZERO, Expr, as_expr, ceildiv, minimum, total
+from gambrel.ir.expr import ZERO, Expr, as_expr, ceildiv, minimum, product, total
 from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.model import WeightOp
 from gambrel.ir.op import PlacedOp
@@ -145,7 +145,10 @@ def _live(block: Block, outside: Expr) -> Iterator[Expr]:
             yield from _live(op.body.block, held - carried if isinstance(op, RepeatOp) else held)
         for result in op.results:
             alive[result] = _materialised(op, result)
-        yield total(alive.values()) + outside
+        if isinstance(op, ConversionOp) and op.axes:
+            yield held + alive[op.res] * _several(op)
+        else:
+            yield total(alive.values()) + outside
         for value in [value for value in alive if last_use.get(value, -1) <= number]:
             del alive[value]
 
@@ -176,7 +179,12 @@ def _materialised(op: Operation, result: SSAValue) -> Expr:
 def _buffers(phase: PhaseOp) -> Iterator[Expr]:
     for op in phase.walk():
         if isinstance(op, ConversionOp) and op.axes:
-            yield op.before.local_bytes
+            yield op.before.local_bytes * _several(op)
+
+
+def _several(op: ConversionOp) -> Expr:
+    """1 where devices exchange data, 0 for a group of one, whose result is its operand."""
+    return minimum(product(op.axes) - 1, 1)
 
 
 def _undominated(sizes: Iterable[Expr]) -> tuple[Expr, ...]:

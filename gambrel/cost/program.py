@@ -59,10 +59,11 @@ class RowPrice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheSpan:
-    """Over which cached lengths a phase is averaged: `first` to `last`, inclusive, one step for each."""
+    """Over which cached lengths a phase is averaged: from `first` to `last`, inclusive, one every `step`."""
 
     first: Array
     last: Array
+    step: Array | float = 1.0
 
 
 class CostProgram:
@@ -143,10 +144,11 @@ class _RowGroup:
         if not self.rows:
             return {}
         points, weights = np.polynomial.legendre.leggauss(NODES)
-        middle, half = (span.first + span.last) / 2.0, (span.last - span.first + 1.0) / 2.0
-        # One step at each integer: the sum over first..last is close to the integral from first - 1/2 to last + 1/2.
+        middle, half = (span.first + span.last) / 2.0, (span.last - span.first + span.step) / 2.0
+        # The sum over first, first + step, ..., last is close to the integral from half a step before to half behind.
         several = (span.last > span.first)[..., None]
-        nodes = np.where(several, middle[..., None] + half[..., None] * points, np.asarray(span.first)[..., None])
+        nodes = np.rint(middle[..., None] + half[..., None] * points)
+        nodes = np.where(several, nodes, np.asarray(span.first)[..., None])
         wide = {name: np.asarray(value)[..., None] for name, value in binding.items()}
         prices = self.evaluate(_widen(device), rates, {**wide, CACHED: nodes})
         return {key: _average(item, weights / 2.0) for key, item in prices.items()}

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 
 from gambrel.errors import PlanError, Problem
+from gambrel.estimation.placement import PLACEMENTS, neighbours
 from gambrel.estimation.points import Plan, Workload
 from gambrel.frontends.architecture import Architecture, LatentAttention, MoE, SelfAttention
 from gambrel.hardware.device import Device
+from gambrel.passes.shard import find_strategy
 
 
 def check_plan(
@@ -24,6 +26,7 @@ def check_plan(
         *_head_problems(architecture, plan),
         *_expert_problems(architecture, plan),
         *_length_problems(architecture, workload, plan),
+        *_placement_problems(plan),
     ]
     if problems:
         raise PlanError(*problems)
@@ -116,6 +119,20 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
             what=f"prefix {workload.prefix} + isl {workload.isl} + osl {workload.osl} tokens",
             why=f"{architecture.name} has a table of {architecture.learned_positions} learned positions",
             fix="Ask for shorter sequences",
+        )
+
+
+def _placement_problems(plan: Plan) -> Iterator[Problem]:
+    axes = find_strategy(plan.strategy).joint_axes if plan.strategy else ()
+    degrees = {"tp": plan.tp, "cp": plan.cp, "dp": plan.dp or 1, "pp": plan.pp}
+    name = "-".join(axis for axis in (plan.placement or PLACEMENTS[0]).split("-") if degrees[axis] > 1)
+    joint = [axis for axis in axes if degrees[axis] > 1]
+    if len(joint) > 1 and not neighbours(name, joint):
+        yield Problem(
+            where="plan.placement",
+            what=f"{plan.placement} lays out {' and '.join(joint)} with another axis between them",
+            why=f"the strategy {plan.strategy} has groups over all of them, which take ranks in a row",
+            fix="Put the other axis inside or outside of them",
         )
 
 

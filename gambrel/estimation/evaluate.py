@@ -103,8 +103,9 @@ def evaluate(
     """Evaluate all design points of a variant.
 
     `latency = ttft + (osl - 1) tpot`; `prefill = sum + (m - 1) slowest stage`; `decode = max(sum, m slowest stage)`
-    with m microbatches (GPipe fill and drain; in decode microbatches follow each other round the stages). A pass that
-    is launched eagerly takes at least the host's time to launch its kernels; the engine's own host time is added.
+    with m microbatches, in a prefill times the chunks of a prompt (GPipe fill and drain; in decode microbatches follow
+    each other round the stages). A pass that is launched eagerly takes at least the host's time to launch its kernels;
+    the engine's own host time is added.
 
     Args:
         variant: What was compiled; its axes must cover the degrees above one.
@@ -160,9 +161,10 @@ def phase_totals(
 
 
 def _span(name: PhaseName, points: Points) -> CacheSpan:
-    """Cached lengths of a phase: what is there before a prefill; during a decode, a token more with each step."""
+    """Cached lengths of a phase: before each chunk of a prefill; during a decode, a token more with each step."""
     if name == "prefill":
-        return CacheSpan(first=points.prefix, last=points.prefix)
+        chunk = points.pass_tokens
+        return CacheSpan(first=points.prefix, last=points.prefix + (points.chunks - 1.0) * chunk, step=chunk)
     start = points.prefix + points.isl
     return CacheSpan(first=start, last=start + np.maximum(points.osl - 2.0, 0.0))
 
@@ -177,12 +179,12 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     serial = _sum(p.seconds * n for p, n in zip(prices, runs, strict=True))
     whole = _overlapped(ask, prices, runs, serial)
     slowest = _slowest_stage(prices, segments, points.pp, whole)
-    m = points.parts(name)
+    m = points.passes(name)
     alone = whole + (m - 1.0) * slowest if name == "prefill" else np.maximum(whole, m * slowest)
     seconds = _with_host(
         ask, name, _sum(np.where(p.seconds > 0.0, n, 0.0) for p, n in zip(prices, runs, strict=True)), alone
     )
-    # Every microbatch passes every stage once: the mean device works m / pp of a pass.
+    # Every microbatch, and every chunk of it, goes through every stage once: the mean device works m / pp of a pass.
     weights = [n * m / points.pp for n in runs]
     busy = serial * m / points.pp
     ideal = _sum(p.flops * w / _peak(p, device, rates) for p, w in zip(prices, weights, strict=True) if p.row.rate)
@@ -242,8 +244,8 @@ def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -
     """
     points, engine = ask.points, ask.engine
     if name == "prefill":
-        host = points.prefill_microbatches * launches * engine.prefill_launch_s / points.pp
-        return np.maximum(alone, host) + engine.prefill_overhead_s
+        host = points.passes(name) * launches * engine.prefill_launch_s / points.pp
+        return np.maximum(alone, host) + engine.prefill_overhead_s * points.chunks
     host = points.microbatches * launches * engine.decode_launch_s / points.pp
     sequences = np.ceil(points.batch / points.dp)
     return np.maximum(alone, host) + engine.step_overhead_s + engine.sequence_overhead_s * sequences
@@ -327,7 +329,8 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     Weights and caches of the layers of one stage, with the embedding on the first and the head on the last; the peak
     of activations of one microbatch and the largest communication buffer; a constant for the runtime.
     """
-    lengths = {"c": points.prefix, CONTEXT: points.context}
+    longest = points.prefix + (points.chunks - 1.0) * points.pass_tokens
+    lengths = {"c": longest, CONTEXT: points.context}
     whole = variant.sizes({**points.binding("decode"), **lengths, "b": points.batch})
     phases: list[tuple[PhaseName, dict[Expr, Array]]] = [
         (name, variant.sizes({**points.binding(name), **lengths})) for name in variant.memory.activations

@@ -1,13 +1,14 @@
 """What is asked: a workload, a plan, and columns of many of both."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem
+from gambrel.estimation.placement import check_placement, strides
 from gambrel.ir.structure import PhaseName
 
 LARGEST = 2**40
@@ -53,6 +54,9 @@ class Plan:
             the batch.
         sub_batches: 2 splits the batch in halves that take turns, so that the transfers of one overlap the compute of
             the other (two-batch overlap); 1 overlaps nothing.
+        prefill_chunk: Most tokens of a sequence in one pass of a prefill (chunked prefill): longer prompts pass in
+            equal chunks, each over the cache of those before it; None: prompts pass whole.
+        placement: How ranks are laid out, from the inside: `tp-cp-dp-pp` gives neighbouring ranks to tp; None: that.
         weights, experts, activations, kv: Number formats; None: as the model is published, bf16 where that is silent.
         engine: Engine profile (`vllm-2023-eager`, or the path of one); `ideal` adds no host time.
     """
@@ -66,6 +70,8 @@ class Plan:
     prefill_microbatches: int | None = None
     microbatches: int | None = None
     sub_batches: int = 1
+    prefill_chunk: int | None = None
+    placement: str | None = None
     weights: str | None = None
     experts: str | None = None
     activations: str | None = None
@@ -73,8 +79,10 @@ class Plan:
     engine: str = "ideal"
 
     def __post_init__(self) -> None:
-        """Check every count."""
+        """Check every count, and the placement."""
         _check_counts("plan", self)
+        if self.placement is not None:
+            check_placement(self.placement)
 
 
 DEGREES = ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches")
@@ -88,6 +96,8 @@ class Points:
     Attributes:
         batch, isl, osl, prefix: As in Workload.
         tp, pp, dp, cp, ep, prefill_microbatches, microbatches, sub_batches: As in Plan.
+        prefill_chunk: As in Plan; infinite where prompts pass whole.
+        placement: Index into PLACEMENTS.
     """
 
     batch: Array
@@ -102,12 +112,20 @@ class Points:
     prefill_microbatches: Array
     microbatches: Array
     sub_batches: Array
+    prefill_chunk: Array
+    placement: Array
 
     @staticmethod
     def of(**columns: Array | float) -> "Points":
-        """Columns from numbers or arrays; `prefix` is 0 and degrees are 1 where not given."""
-        defaults: dict[str, Array | float] = {"prefix": 0.0, **dict.fromkeys(DEGREES, 1.0)}
-        return Points(**{name: np.asarray(value, dtype=np.float64) for name, value in (defaults | columns).items()})
+        """Columns from numbers or arrays; `prefix` is 0, degrees are 1, prompts pass whole where not given."""
+        return Points(**{name: np.asarray(value, dtype=np.float64) for name, value in (_DEFAULTS | columns).items()})
+
+    @staticmethod
+    def stack(points: Sequence["Points"]) -> "Points":
+        """One row a point."""
+        return Points.of(
+            **{field.name: np.array([float(getattr(p, field.name)) for p in points]) for field in fields(Points)}
+        )
 
     @property
     def devices(self) -> Array:
@@ -119,16 +137,28 @@ class Points:
         """Tokens that a cache holds in the end."""
         return self.prefix + self.isl + self.osl
 
+    @property
+    def chunks(self) -> Array:
+        """Passes of one prompt."""
+        return np.ceil(self.isl / np.minimum(self.prefill_chunk, self.isl))
+
+    @property
+    def pass_tokens(self) -> Array:
+        """New tokens of a sequence in one pass of a prefill: all chunks are equal."""
+        return np.ceil(self.isl / self.chunks)
+
     def parts(self, phase: PhaseName) -> Array:
         """Microbatches of a phase."""
         return self.prefill_microbatches if phase == "prefill" else self.microbatches
 
+    def passes(self, phase: PhaseName) -> Array:
+        """Times that something goes through all stages: each microbatch, in a prefill each chunk of it."""
+        return self.prefill_microbatches * self.chunks if phase == "prefill" else self.microbatches
+
     def binding(self, phase: PhaseName) -> Mapping[str, Array]:
         """Values of the symbols of a module: `b` is what one kernel takes of a microbatch, axes are their degrees."""
         inner = np.minimum(self.ep, self.tp)
-        return {
-            "b": np.ceil(self.batch / self.parts(phase) / self.sub_batches),
-            "s": self.isl,
+        axes = {
             "tp": self.tp,
             "pp": self.pp,
             "dp": self.dp,
@@ -138,6 +168,20 @@ class Points:
             "tp_ep": inner,
             "tp_etp": np.ceil(self.tp / inner),
         }
+        return {
+            "b": np.ceil(self.batch / self.parts(phase) / self.sub_batches),
+            "s": self.pass_tokens if phase == "prefill" else np.ones(()),
+            **axes,
+            **strides(self.placement, axes),
+        }
+
+
+_DEFAULTS: dict[str, Array | float] = {
+    "prefix": 0.0,
+    **dict.fromkeys(DEGREES, 1.0),
+    "prefill_chunk": math.inf,
+    "placement": 0.0,
+}
 
 
 def _check_counts(what: str, record: Workload | Plan, zero_allowed: tuple[str, ...] = ()) -> None:

@@ -1,8 +1,10 @@
 """From a plan to what is compiled (a Structure) and what is a number (Points), with every default named."""
 
+import math
 from dataclasses import dataclass, replace
 
 from gambrel.cost.rates import resolve_rate
+from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import LENGTHS, Plan, Points, Workload
 from gambrel.estimation.variant import Structure
 from gambrel.frontends.architecture import Architecture, MoE
@@ -46,6 +48,8 @@ class Resolved:
             prefill_microbatches=float(plan.prefill_microbatches or 1),
             microbatches=float(plan.microbatches or 1),
             sub_batches=float(plan.sub_batches),
+            prefill_chunk=float(plan.prefill_chunk or math.inf),
+            placement=float(PLACEMENTS.index(plan.placement or PLACEMENTS[0])),
         )
 
 
@@ -93,6 +97,8 @@ def resolve(
         prefill_microbatches=prefill_microbatches,
         microbatches=microbatches,
         sub_batches=plan.sub_batches,
+        prefill_chunk=plan.prefill_chunk,
+        placement=plan.placement,
         weights=structure.weights,
         experts=structure.experts,
         activations=structure.activations,
@@ -120,7 +126,7 @@ def _expert_axes(strategy: str, plan: Plan, dp: int, ep: int) -> tuple[str, ...]
         return tuple(axis for axis, n in (("tp_ep", inner), ("tp_etp", -(-plan.tp // inner))) if n > 1)
     if strategy == "attention-dp-moe-ep":
         copies = dp * plan.cp * plan.tp // ep
-        return tuple(axis for axis, n in (("ep", ep), ("edp", copies)) if n > 1)
+        return tuple(axis for axis, n in (("ep", ep * copies), ("edp", copies)) if n > 1)
     return ()
 
 

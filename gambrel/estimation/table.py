@@ -7,8 +7,6 @@ from html import escape
 from itertools import product
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.estimation.api import Machine, Model, load, machine
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
 Cell = int | float | str | bool | None
 
 FORMAT_OPTIONS = ("weights", "experts", "activations", "kv")
-QUESTION_COLUMNS = (*LENGTHS, "strategy", *DEGREES, *FORMAT_OPTIONS, "engine")
+QUESTION_COLUMNS = (*LENGTHS, "strategy", *DEGREES, "prefill_chunk", "placement", *FORMAT_OPTIONS, "engine")
 """What a table may vary."""
 
 ANSWER_COLUMNS = (
@@ -186,8 +184,7 @@ def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload,
 def _answers(
     variant: Variant, device: Device, each: Sequence[Points], engine: EngineOverheads
 ) -> dict[str, list[Cell]]:
-    names = (*LENGTHS, *DEGREES)
-    points = Points.of(**{name: np.array([float(getattr(p, name)) for p in each]) for name in names})
+    points = Points.stack(each)
     values = metrics(variant, device, rates_of(device), points, engine)
     fits = values["memory_bytes"] <= device.memory_bytes
     out: dict[str, list[Cell]] = {

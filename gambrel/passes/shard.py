@@ -99,6 +99,14 @@ def find_strategy(name: str) -> Strategy:
     return STRATEGIES[name]
 
 
+def _phase(op: Operation) -> str:
+    """The phase that an op belongs to; empty outside of one."""
+    parent = op.parent_op()
+    while parent is not None and not isinstance(parent, PhaseOp):
+        parent = parent.parent_op()
+    return parent.phase.data if parent is not None else ""
+
+
 class _Sharding:
     """One application of a strategy, with the axes that are in use."""
 
@@ -108,6 +116,7 @@ class _Sharding:
         }
         self.sequence_axes = tuple(axis for axis in strategy.sequence_axes if axis in axes)
         self.select_axes = tuple(axis for axis in strategy.select_axes if axis in axes)
+        self.decode_select_axes = tuple(axis for axis in strategy.decode_select_axes if axis in axes)
 
     def place_declaration(self, op: Operation) -> None:
         """Split a weight, an input, a cache or a state, and tell dispatch and combine which share they keep."""
@@ -119,8 +128,10 @@ class _Sharding:
                 for name, dim in zip(op.dim_names, op.type.dims, strict=True)
             ]
             set_type(op.res, op.type.with_dims(dims))
-        elif isinstance(op, DispatchOp | CombineOp) and self.select_axes:
-            op.properties["select"] = strings(self.select_axes)
+        elif isinstance(op, DispatchOp | CombineOp):
+            select = self.select_axes + (self.decode_select_axes if _phase(op) == "decode" else ())
+            if select:
+                op.properties["select"] = strings(select)
 
     def visit(self, block: Block) -> None:
         """Place every op of a block in order."""

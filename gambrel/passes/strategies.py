@@ -24,6 +24,8 @@ class Strategy:
         axes: Mesh axes that the strategy uses, pipeline stages apart.
         sequence_axes: Axes that also split the sequence of the residual stream between blocks (prefill only).
         select_axes: Axes over which tokens are replicated before the experts, so that each device keeps its share.
+        decode_select_axes: Further ones in decode, where one new token is not split along the sequence.
+        joint_axes: Axes over which some groups span together, so that their ranks have to follow each other.
         source: Where it comes from.
     """
 
@@ -33,6 +35,8 @@ class Strategy:
     axes: Axes
     sequence_axes: Axes = ()
     select_axes: Axes = ()
+    decode_select_axes: Axes = ()
+    joint_axes: Axes = ()
     source: str
 
 
@@ -68,6 +72,8 @@ STRATEGIES: Mapping[str, Strategy] = {
             rules={**_DATA, **_TENSOR_PARALLEL, "experts": ("ep",)},
             axes=("dp", "cp", "tp", "ep", "edp"),
             select_axes=("tp",),
+            decode_select_axes=("cp",),
+            joint_axes=("tp", "cp", "dp"),
             source="DeepSeek-V3 technical report, 2024, section 3.4",
         ),
     )

@@ -11,7 +11,7 @@ from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError
 from gambrel.estimation.build import grades
 from gambrel.estimation.checks import check_plan
-from gambrel.estimation.points import DEGREES, LENGTHS, Points
+from gambrel.estimation.points import Points
 from gambrel.estimation.resolve import resolve
 from gambrel.estimation.steady import StepTimes, combine, running_sequences, sequences_in_memory, step_times
 from gambrel.estimation.variant import Structure, compile_variant
@@ -72,7 +72,7 @@ def _group(
 ) -> list[Piece]:
     """Pieces of the measurements of one variant on one device, evaluated together."""
     variant, device, engine = compile_variant(architecture, structure), device_of(name), load_engine(engine_name)
-    points = _stack([point for _, point in members])
+    points = Points.stack([point for _, point in members])
     most = sequences_in_memory(variant, device, points, engine)
     running = running_sequences(points, most, engine)
     times = step_times(variant, device, rates_of(device), replace(points, batch=running * points.dp), engine)
@@ -92,11 +92,6 @@ def _group(
     ]
 
 
-def _stack(points: Sequence[Points]) -> Points:
-    columns = {name: np.array([float(getattr(p, name)) for p in points]) for name in (*LENGTHS, *DEGREES)}
-    return Points.of(**columns)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """Pieces of one engine as columns: a fit combines them many times."""
@@ -113,7 +108,7 @@ class Stack:
         times = {f.name: np.array([float(getattr(p.times, f.name)) for p in chosen]) for f in fields(StepTimes)}
         return Stack(
             times=StepTimes(**times),
-            points=_stack([p.point for p in chosen]),
+            points=Points.stack([p.point for p in chosen]),
             running=np.array([p.running for p in chosen]),
             fits=np.array([p.fits for p in chosen]),
             equal_lengths=np.array([p.served.equal_lengths for p in chosen]),

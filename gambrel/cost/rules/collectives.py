@@ -6,21 +6,9 @@ from gambrel.cost.kernel import Collective, Transfer
 from gambrel.cost.rows import KernelSpec
 from gambrel.cost.rules.registry import Draft, rule
 from gambrel.ir.dist import AllGatherOp, AllReduceOp, AllToAllOp, ConversionOp, PermuteOp, ReduceScatterOp, SliceOp
-from gambrel.ir.expr import ONE, Expr, product
+from gambrel.ir.expr import ONE, Expr, minimum, product
 
 FORMULA = "alpha-beta of the cheapest algorithm over the crossed links; docs/explanation/cost-model.md, 'Collectives'"
-
-_INNER_AXES: dict[str, tuple[str, ...]] = {
-    "tp": (),
-    "tp_etp": (),
-    "tp_ep": ("tp_etp",),
-    "ep": (),
-    "edp": ("ep",),
-    "cp": ("tp",),
-    "dp": ("tp", "cp"),
-    "pp": ("tp", "cp", "dp"),
-}
-"""Axes whose devices lie between two neighbours of an axis: ranks are laid out tp, cp, dp, pp from the inside."""
 
 _KINDS: dict[type[ConversionOp], Collective] = {
     AllReduceOp: "all_reduce",
@@ -51,8 +39,8 @@ def transfer(kind: Collective, message_bytes: Expr, axes: Sequence[str]) -> Draf
 
 
 def stride(axes: Sequence[str]) -> Expr:
-    """Distance in ranks between neighbours: the product of the axes inside the innermost one of the group."""
-    order = list(_INNER_AXES)
-    innermost = min(axes, key=order.index, default="tp")
-    inner = [axis for axis in _INNER_AXES[innermost] if axis not in axes]
-    return product(inner) if inner else ONE
+    """Ranks between neighbours of a group: the least stride of its axes, which follow each other in a placement.
+
+    The strides of axes are symbols (`stride_tp`), so that one compiled variant serves every placement.
+    """
+    return minimum(*(f"stride_{axis}" for axis in axes)) if axes else ONE
