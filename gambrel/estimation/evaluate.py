@@ -3,7 +3,7 @@
 Every array has the broadcast shape of what it depends on; nothing here knows whether there is one point or a million.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,41 +28,97 @@ MEMORY_KINDS = ("weights", "kv_cache", "activations", "communication", "runtime"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseTotals:
-    """One phase at every design point.
+    """One phase at every design point; sums over rows are made when they are asked for.
 
     Attributes:
         seconds: Prefill: until the first token of the whole batch. Decode: one token of every sequence.
-        bubble_seconds: Of these, the time that the mean device waits for other pipeline stages.
-        host_seconds: Of these, the time that the devices wait for the engine on the host.
-        overlapped_seconds: Busy time of transfers and compute that ran at once, and so is not in `seconds` twice.
-        floor_seconds: Busy time of the mean device at the plain roofline.
-        mfu: Model FLOPs over what the matrix units could do in that time (each product at the rate of its format).
-        mbu: Bytes moved over what device memory could move in that time.
-        flops: FLOPs of the mean device.
-        bytes: Device-memory bytes of the mean device.
-        network_bytes: Buffers handed to collectives by the mean device.
-        by_family: Busy seconds of the mean device by op family.
-        by_bound: Busy seconds of the mean device by what bounds each kernel.
-        joules: Energy of the mean device, waiting included.
+        alone_seconds: Of these, what the devices would take without the engine on the host.
+        busy_seconds: What the mean device computes and transfers, one after the other.
         rows: The prices that all this is summed from.
         weights: Executions of each row on the mean device, in the order of `rows`.
+        device: The machine.
+        rates: Which rate it uses for a format.
     """
 
     seconds: Array
-    bubble_seconds: Array
-    host_seconds: Array
-    overlapped_seconds: Array
-    floor_seconds: Array
-    mfu: Array
-    mbu: Array
-    flops: Array
-    bytes: Array
-    network_bytes: Array
-    by_family: Mapping[str, Array]
-    by_bound: Mapping[str, Array]
-    joules: Array
+    alone_seconds: Array
+    busy_seconds: Array
     rows: Sequence[RowPrice]
     weights: Sequence[Array]
+    device: Device
+    rates: Rates
+
+    @property
+    def bubble_seconds(self) -> Array:
+        """Time that the mean device waits for other pipeline stages."""
+        return np.maximum(self.alone_seconds - self.busy_seconds, 0.0)
+
+    @property
+    def host_seconds(self) -> Array:
+        """Time that the devices wait for the engine on the host."""
+        return self.seconds - self.alone_seconds
+
+    @property
+    def overlapped_seconds(self) -> Array:
+        """Busy time of transfers and compute that ran at once, and so is not in `seconds` twice."""
+        return np.maximum(self.busy_seconds - self.alone_seconds, 0.0)
+
+    @property
+    def floor_seconds(self) -> Array:
+        """Busy time of the mean device at the plain roofline."""
+        return self._sum(lambda p: p.floor_seconds)
+
+    @property
+    def mfu(self) -> Array:
+        """Model FLOPs over what the matrix units could do in that time, each product at the rate of its format."""
+        products = [(p, w) for p, w in zip(self.rows, self.weights, strict=True) if p.row.rate]
+        return _sum(p.flops * w / _peak(p, self.device, self.rates) for p, w in products) / self.seconds
+
+    @property
+    def mbu(self) -> Array:
+        """Bytes moved over what device memory could move in that time."""
+        return self.bytes / np.asarray(self.device.memory_bandwidth_bytes_per_s) / self.seconds
+
+    @property
+    def flops(self) -> Array:
+        """FLOPs of the mean device."""
+        return self._sum(lambda p: p.flops)
+
+    @property
+    def bytes(self) -> Array:
+        """Device-memory bytes of the mean device."""
+        kernels = [(p, w) for p, w in zip(self.rows, self.weights, strict=True) if p.row.kernel]
+        return _sum((p.bytes_read + p.bytes_written) * w for p, w in kernels)
+
+    @property
+    def network_bytes(self) -> Array:
+        """Buffers handed to collectives by the mean device."""
+        return self._sum(lambda p: p.network_bytes)
+
+    @property
+    def by_family(self) -> dict[str, Array]:
+        """Busy seconds of the mean device by op family."""
+        out: dict[str, Array] = {}
+        for p, w in zip(self.rows, self.weights, strict=True):
+            out[p.row.family] = out.get(p.row.family, np.zeros(())) + p.seconds * w
+        return out
+
+    @property
+    def by_bound(self) -> dict[str, Array]:
+        """Busy seconds of the mean device by what bounds each kernel."""
+        return {
+            bound: self._sum(lambda p, number=number: np.where(p.bound == number, p.seconds, 0.0))
+            for number, bound in enumerate(BOUNDS)
+        }
+
+    @property
+    def joules(self) -> Array:
+        """Energy of the mean device: all kernels, and clocks kept up while it waits for stages or for the host."""
+        waiting = np.maximum(self.seconds - self.busy_seconds, 0.0)
+        return self._sum(lambda p: p.joules) + standing_w(self.device.power) * waiting
+
+    def _sum(self, value: Callable[[RowPrice], Array]) -> Array:
+        return _sum(value(p) * w for p, w in zip(self.rows, self.weights, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +178,7 @@ def evaluate(
     latency = prefill.seconds + steps * decode.seconds
     tokens = points.batch * points.osl / latency
     memory = memory_by_kind(variant, points, engine)
-    joules = prefill.joules + steps * decode.joules
+    energy = has_energy(device)
     return Evaluation(
         prefill=prefill,
         decode=decode,
@@ -134,7 +190,7 @@ def evaluate(
         memory_bytes=memory,
         memory_total_bytes=sum(memory.values(), np.zeros(())),
         capacity_bytes=np.asarray(device.memory_bytes, dtype=np.float64),
-        energy_j=joules * points.devices if has_energy(device) else None,
+        energy_j=(prefill.joules + steps * decode.joules) * points.devices if energy else None,
         usd=None
         if device.price_usd_per_h is None
         else latency / 3600.0 * np.asarray(device.price_usd_per_h) * points.devices,
@@ -186,25 +242,14 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     )
     # Every microbatch, and every chunk of it, goes through every stage once: the mean device works m / pp of a pass.
     weights = [n * m / points.pp for n in runs]
-    busy = serial * m / points.pp
-    ideal = _sum(p.flops * w / _peak(p, device, rates) for p, w in zip(prices, weights, strict=True) if p.row.rate)
-    moved = _sum((p.bytes_read + p.bytes_written) * w for p, w in zip(prices, weights, strict=True) if p.row.kernel)
     return PhaseTotals(
         seconds=seconds,
-        bubble_seconds=np.maximum(alone - busy, 0.0),
-        host_seconds=seconds - alone,
-        overlapped_seconds=np.maximum(busy - alone, 0.0),
-        floor_seconds=_sum(p.floor_seconds * w for p, w in zip(prices, weights, strict=True)),
-        mfu=ideal / seconds,
-        mbu=moved / np.asarray(device.memory_bandwidth_bytes_per_s) / seconds,
-        flops=_sum(p.flops * w for p, w in zip(prices, weights, strict=True)),
-        bytes=moved,
-        network_bytes=_sum(p.network_bytes * w for p, w in zip(prices, weights, strict=True)),
-        by_family=_by_family(prices, weights),
-        by_bound=_by_bound(prices, weights),
-        joules=_joules(prices, weights, device, seconds - busy),
+        alone_seconds=alone,
+        busy_seconds=serial * m / points.pp,
         rows=prices,
         weights=weights,
+        device=device,
+        rates=rates,
     )
 
 
@@ -252,7 +297,12 @@ def _with_host(ask: _Question, name: PhaseName, launches: Array, alone: Array) -
 
 
 def _sum(values: Iterable[Array]) -> Array:
-    return sum(values, np.zeros(()))
+    """The sum, of small arrays first: what varies along few axes is added up along them."""
+    return sum(sorted(values, key=_size), np.zeros(()))
+
+
+def _size(value: Array) -> int:
+    return value.size
 
 
 def _slowest_stage(prices: Sequence[RowPrice], segments: Sequence[SegmentSpec], pp: Array, whole: Array) -> Array:
@@ -301,26 +351,6 @@ def layers_of_stage(segments: Sequence[SegmentSpec], pp: Array, stage: int) -> d
 
 def _peak(item: RowPrice, device: Device, rates: Rates) -> Number:
     return matrix_rate(device, rates(item.row.rate))
-
-
-def _by_family(prices: Sequence[RowPrice], weights: Sequence[Array]) -> dict[str, Array]:
-    out: dict[str, Array] = {}
-    for p, w in zip(prices, weights, strict=True):
-        out[p.row.family] = out.get(p.row.family, np.zeros(())) + p.seconds * w
-    return out
-
-
-def _by_bound(prices: Sequence[RowPrice], weights: Sequence[Array]) -> dict[str, Array]:
-    out: dict[str, Array] = {}
-    for number, bound in enumerate(BOUNDS):
-        out[bound] = _sum(np.where(p.bound == number, p.seconds * w, 0.0) for p, w in zip(prices, weights, strict=True))
-    return out
-
-
-def _joules(prices: Sequence[RowPrice], weights: Sequence[Array], device: Device, waiting: Array) -> Array:
-    """Energy of all kernels, and of a device that keeps its clocks up while it waits for stages or for the host."""
-    busy = _sum(p.joules * w for p, w in zip(prices, weights, strict=True))
-    return busy + standing_w(device.power) * np.maximum(waiting, 0.0)
 
 
 def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = IDEAL) -> dict[str, Array]:

@@ -13,6 +13,11 @@ from gambrel.estimation.variant import Structure, compile_variant
 
 RELATIVE = 1e-9
 
+QUANTITIES = (
+    *("seconds", "alone_seconds", "busy_seconds", "bubble_seconds", "host_seconds", "overlapped_seconds"),
+    *("floor_seconds", "mfu", "mbu", "flops", "bytes", "network_bytes", "joules"),
+)
+
 CASES = {
     "dense over tp": (
         "llama-3.1-70b",
@@ -47,12 +52,10 @@ def numbers(result: Evaluation) -> dict[str, np.ndarray]:
     for field in fields(result):
         value = getattr(result, field.name)
         if isinstance(value, PhaseTotals):
-            for inner in fields(value):
-                part = getattr(value, inner.name)
-                if inner.name in ("by_family", "by_bound"):
-                    out |= {f"{field.name}.{inner.name}.{name}": item for name, item in part.items()}
-                elif inner.name not in ("rows", "weights"):
-                    out[f"{field.name}.{inner.name}"] = np.asarray(part)
+            for name in QUANTITIES:
+                out[f"{field.name}.{name}"] = np.asarray(getattr(value, name))
+            for kind in ("by_family", "by_bound"):
+                out |= {f"{field.name}.{kind}.{name}": item for name, item in getattr(value, kind).items()}
         elif isinstance(value, dict):
             out |= {f"{field.name}.{name}": item for name, item in value.items()}
         elif value is not None:
