@@ -21,15 +21,20 @@ def check_plan(
     Raises:
         PlanError: With all broken rules.
     """
-    problems = [
-        *_degree_problems(plan, device, devices),
-        *_head_problems(architecture, plan),
-        *_expert_problems(architecture, plan),
-        *_length_problems(architecture, workload, plan),
-        *_placement_problems(plan),
-    ]
+    problems = list(plan_problems(architecture, device, workload, plan, devices))
     if problems:
         raise PlanError(*problems)
+
+
+def plan_problems(
+    architecture: Architecture, device: Device | None, workload: Workload, plan: Plan, devices: int | None = None
+) -> Iterator[Problem]:
+    """Every rule that a resolved plan breaks; `where` names the option."""
+    yield from _degree_problems(plan, device, devices)
+    yield from _head_problems(architecture, plan)
+    yield from _expert_problems(architecture, plan)
+    yield from _length_problems(architecture, workload, plan)
+    yield from placement_problems(plan)
 
 
 def _degree_problems(plan: Plan, device: Device | None, devices: int | None) -> Iterator[Problem]:
@@ -122,7 +127,8 @@ def _length_problems(architecture: Architecture, workload: Workload, plan: Plan)
         )
 
 
-def _placement_problems(plan: Plan) -> Iterator[Problem]:
+def placement_problems(plan: Plan) -> Iterator[Problem]:
+    """Groups whose ranks do not follow each other in the plan's placement."""
     axes = find_strategy(plan.strategy).joint_axes if plan.strategy else ()
     degrees = {"tp": plan.tp, "cp": plan.cp, "dp": plan.dp or 1, "pp": plan.pp}
     name = "-".join(axis for axis in (plan.placement or PLACEMENTS[0]).split("-") if degrees[axis] > 1)

@@ -1,0 +1,286 @@
+"""The Python API of the plan search: every plan of a space, priced, and the best of them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel import __version__
+from gambrel.cost.rates import rates_of
+from gambrel.cost.vectorise import Array
+from gambrel.errors import PlanError, Problem
+from gambrel.estimation.api import Machine as MachineName
+from gambrel.estimation.api import Model, load, machine
+from gambrel.estimation.build import grades
+from gambrel.estimation.placement import PLACEMENTS
+from gambrel.estimation.points import Plan, Workload
+from gambrel.frontends.architecture import Architecture
+from gambrel.runtimes import load_engine
+from gambrel.search.candidates import Formats, Group, groups
+from gambrel.search.front import front
+from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
+from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, scan
+from gambrel.search.space import Space
+from gambrel.search.targets import DEFAULT_FRONT, METRICS, Limits, check_front, excess, goodness, objective_metric
+
+DIGITS = 12
+"""Answers that agree in so many digits are equal; the plan that comes first in the order of the space then wins."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the scans of a search have kept: one column of codes for each choice that is no number."""
+
+    parts: list[Columns] = field(default_factory=list[Columns])
+    kinds: list[tuple[Machine, Formats, str]] = field(default_factory=list[tuple[Machine, Formats, str]])
+    priced: int = 0
+    fit: int = 0
+    met: int = 0
+
+    def add(self, scanned: Scanned, kind: int) -> None:
+        """Keep what a scan kept."""
+        self.parts.append({**scanned.kept, "kind": np.full(scanned.kept["misses"].shape, float(kind))})
+        self.priced += scanned.priced
+        self.fit += scanned.fit
+        self.met += scanned.met
+
+    def table(self) -> Columns:
+        """All kept points, in the order of the space."""
+        names = self.parts[0] if self.parts else ()
+        return {name: np.concatenate([part[name] for part in self.parts]) for name in names}
+
+
+def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyword and optional)
+    model: Model,
+    on: MachineName | Sequence[MachineName],
+    *,
+    devices: int | Sequence[int],
+    workload: Workload | None = None,
+    limits: Limits | None = None,
+    objective: str = "tokens_per_s_per_device",
+    batching: Batching = "static",
+    space: Space | None = None,
+    front_metrics: tuple[str, ...] = DEFAULT_FRONT,
+    top: int = 10,
+    overrides: Iterable[str] = (),
+) -> PlanResult:
+    """Price every plan of a space on every machine, and find the best.
+
+    Args:
+        model: Library name, path of a config, or an Architecture.
+        on: Profiles or devices to choose from.
+        devices: How many to choose from; a plan uses all of them.
+        workload: Lengths; its batch is not used.
+        limits: What a plan has to meet besides fitting in memory.
+        objective: What to optimise, of OBJECTIVES.
+        batching: `static`: one batch is prefilled, then decoded, as `estimate` has it; `continuous`: requests are
+            replaced as they end, as `steady_state` has it.
+        space: What to choose from.
+        front_metrics: Two or three metrics that span the Pareto front.
+        top: Most plans to return.
+        overrides: What-ifs on the profiles.
+
+    Raises:
+        GambrelError: The model, a profile, a name or a limit is wrong, or no plan of the space can run. A space without
+            a plan that meets the limits is a result.
+    """
+    architecture, choices = load(model), space or Space()
+    names = (on,) if isinstance(on, MachineName) else tuple(on)
+    counts = (devices,) if isinstance(devices, int) else tuple(devices)
+    check_front(front_metrics)
+    aim = Aim(
+        work=replace(workload or Workload(), batch=1),
+        batching=batching,
+        objective=objective_metric(objective),
+        limits=limits or Limits(),
+        front=front_metrics,
+    )
+    machines = list(_machines(names, counts, tuple(overrides), choices.engine))
+    _check_known([each for each in machines if each.devices == counts[0]], aim)
+    pruned: Counter[str] = Counter()
+    found, notes = _Found(), dict[str, MachineNote]()
+    for each in machines:
+        for group in groups(architecture, each.device, each.devices, choices, aim.work, pruned):
+            notes.setdefault(each.device.name, _note(each, group))
+            found.kinds.append((each, group.formats, group.strategy))
+            for scanned in scan(group, each, choices, aim, pruned):
+                found.add(scanned, len(found.kinds) - 1)
+    if not found.parts:
+        raise _nothing(architecture, machines, pruned)
+    return _result(architecture, found, aim, tuple(notes.values()), top, pruned)
+
+
+def _machines(
+    names: Sequence[MachineName], counts: Sequence[int], overrides: Sequence[str], engine: str
+) -> Iterator[Machine]:
+    if not names or not counts:
+        what = "no machine" if not names else "no number of devices"
+        raise PlanError(Problem(where="plan", what=what, fix="Name at least one"))
+    overheads = load_engine(engine)
+    for name in names:
+        device = machine(name, overrides)
+        for count in counts:
+            yield Machine(device=device, devices=count, rates=rates_of(device), engine=overheads)
+
+
+def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
+    """Refuse an objective or a limit that cannot be known for a machine.
+
+    Raises:
+        PlanError: With every machine that lacks a price or energies.
+    """
+    wanted = {aim.objective.name, *(name for name, _ in aim.limits.given()), *aim.front}
+    problems: list[Problem] = []
+    if aim.batching == "continuous" and wanted & {"energy_per_token_j", "power_w", "memory_bytes"}:
+        what = f"{', '.join(sorted(wanted & {'energy_per_token_j', 'power_w', 'memory_bytes'}))} of a continuous batch"
+        problems.append(Problem(where="batching", what=what, why="it is not modelled", fix="Use static batching"))
+    for each in machines:
+        if wanted & {"usd_per_million_tokens", "usd_per_h"} and each.device.price_usd_per_h is None:
+            what, fix = "the profile has no price", "Give one: --set price.rent=2USD/h"
+            problems.append(Problem(where=each.device.name, what=what, fix=fix))
+    if problems:
+        raise PlanError(*problems)
+
+
+def _note(each: Machine, group: Group) -> MachineNote:
+    device = each.device
+    return MachineNote(
+        machine=device.name,
+        title=device.title,
+        profile_hash=device.profile_hash,
+        grades=grades(device, group.variant),
+    )
+
+
+def _nothing(architecture: Architecture, machines: Sequence[Machine], pruned: Counter[str]) -> PlanError:
+    counts = ", ".join(sorted({str(each.devices) for each in machines}, key=int))
+    reasons = "; ".join(f"{reason} ({count})" for reason, count in pruned.most_common()) or "the space has none"
+    return PlanError(
+        Problem(
+            where="plan",
+            what=f"no plan of {architecture.name} on {counts} devices can run",
+            why=reasons,
+            fix="Give other numbers of devices, or open the space",
+        )
+    )
+
+
+def _result(
+    architecture: Architecture,
+    found: _Found,
+    aim: Aim,
+    notes: tuple[MachineNote, ...],
+    top: int,
+    pruned: Counter[str],
+) -> PlanResult:
+    table = found.table()
+    met = np.flatnonzero(table["misses"] <= 1.0)
+    value = _rounded(goodness(aim.objective, table[aim.objective.name]))
+    order = met[np.lexsort((met, -value[met]))]
+    shown = _first_of_each(table, order)[:top]
+    columns = np.stack([_rounded(goodness(METRICS[name], table[name])) for name in aim.front], axis=1)
+    on_front = met[front(columns[met])]
+    best = [_choice(found, table, row, aim) for row in shown]
+    return PlanResult(
+        model=architecture.name,
+        workload=best[0].workload if best else aim.work,
+        batching=aim.batching,
+        objective=aim.objective.name,
+        limits=dict(aim.limits.given()),
+        best=best,
+        front=[_choice(found, table, row, aim) for row in on_front],
+        front_metrics=aim.front,
+        points=_Points(found, table, np.union1d(met, on_front), aim),
+        counts=Counts(priced=found.priced, fit=found.fit, met=found.met, pruned=dict(pruned.most_common())),
+        infeasible=None if best else _infeasible(found, table, aim),
+        machines=notes,
+        assumptions=_assumptions(aim),
+        version=__version__,
+    )
+
+
+class _Points(Sequence[PlanChoice]):
+    """Kept points, made into plans when they are looked at."""
+
+    def __init__(self, found: _Found, table: Columns, rows: NDArray[np.intp], aim: Aim) -> None:
+        self._found, self._table, self._rows, self._aim = found, table, rows, aim
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index):  # pyright: ignore
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return _choice(self._found, self._table, self._rows[index], self._aim)
+
+
+def _rounded(values: Array) -> Array:
+    """Values to DIGITS significant digits, so that equal plans tie."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.power(10.0, DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+        rounded = np.rint(values * scale) / scale
+    return np.where(np.isfinite(rounded), rounded, values)
+
+
+def _first_of_each(table: Columns, order: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The first row of each machine, strategy, formats and degrees."""
+    keys = np.stack([table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")], axis=1)
+    _, first = np.unique(keys, axis=0, return_index=True)
+    return order[np.sort(first)]
+
+
+def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
+    each, formats, strategy = found.kinds[int(table["kind"][row])]
+    cells = {name: float(table[name][row]) for name in CHOICES}
+    chunk = cells["prefill_chunk"]
+    plan = Plan(
+        strategy=strategy,
+        **{name: int(cells[name]) for name in ("tp", "pp", "dp", "cp", "ep", "sub_batches")},
+        prefill_microbatches=int(cells["prefill_microbatches"]),
+        microbatches=int(cells["microbatches"]),
+        prefill_chunk=int(chunk) if np.isfinite(chunk) else None,
+        placement=PLACEMENTS[int(cells["placement"])],
+        weights=formats.weights,
+        experts=formats.experts,
+        activations=formats.activations,
+        kv=formats.kv,
+        engine=each.engine.name,
+    )
+    metrics = {name: float(table[name][row]) for name in METRICS}
+    return PlanChoice(
+        machine=each.device.name,
+        devices=each.devices,
+        workload=replace(aim.work, batch=int(cells["batch"])),
+        plan=plan,
+        metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+    )
+
+
+def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible:
+    fitting = np.flatnonzero(np.isfinite(table["misses"]))
+    if not len(fitting):
+        row = int(np.nanargmin(table["memory_bytes"]))
+        each = found.kinds[int(table["kind"][row])][0]
+        limit, need = float(np.asarray(each.device.memory_bytes)), float(table["memory_bytes"][row])
+        miss = Miss(metric="memory_bytes", limit=limit, reached=need, gap=need - limit, ratio=need / limit)
+        return Infeasible(tightest=miss, alone=(miss,), together=(), nearest=None)
+    nearest = int(fitting[np.argmin(table["misses"][fitting])])
+    alone: list[Miss] = []
+    together: list[Miss] = []
+    for name, limit in aim.limits.given():
+        best = fitting[np.argmin(excess(name, table[name][fitting], limit))]
+        for row, misses in ((best, alone), (nearest, together)):
+            value = float(table[name][row])
+            ratio = float(excess(name, np.asarray(value), limit))
+            if ratio > 1.0:
+                misses.append(Miss(metric=name, limit=limit, reached=value, gap=abs(value - limit), ratio=ratio))
+    worst = max(alone or together, key=lambda miss: miss.ratio)
+    return Infeasible(tightest=worst, alone=alone, together=together, nearest=_choice(found, table, nearest, aim))
+
+
+def _assumptions(aim: Aim) -> tuple[str, ...]:
+    if aim.batching == "continuous":
+        return ("requests are replaced as they end; the batch is the number in flight over all replicas",)
+    return ("one batch is prefilled at once, then decoded together; TTFT is that of the whole batch",)
