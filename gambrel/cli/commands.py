@@ -43,6 +43,11 @@ COMMANDS = (
         "Say where the time goes: each kernel with its bound, FLOPs, bytes and formula.",
     ),
     Command(
+        "plan",
+        "gambrel.cli.plan:plan",
+        "Find the best plan: every strategy, degree, batch and layout, under limits.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gambrel.cost.vectorise import Array
 from gambrel.hardware.device import Device
 
-WORTH_POINTS = 20_000
+WORTH_POINTS = 4000
 """Below this many points pricing all of them is cheaper than looking for repeats."""
 
 SAMPLE = 2048

@@ -8,7 +8,7 @@ from xdsl.dialects.builtin import ModuleOp
 from xdsl.ir import Block, Operation, SSAValue
 
 from gambrel.ir.dist import ConversionOp, MeshOp, SliceOp
-from gambrel.ir.expr import ZERO, Expr, as_expr, ceildiv, minimum, product, total
+from gambrel.ir.expr import ZERO, Expr, Monomial, Rational, as_expr, ceildiv, minimum, product, total
 from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.model import WeightOp
 from gambrel.ir.op import PlacedOp
@@ -189,15 +189,16 @@ def _several(op: ConversionOp) -> Expr:
 
 def _undominated(sizes: Iterable[Expr]) -> tuple[Expr, ...]:
     """The sizes of which no other one is at least as large in every term (all symbols are positive)."""
-    kept: list[Expr] = []
+    kept: dict[Expr, Mapping[Monomial, Rational]] = {}
     for size in dict.fromkeys(sizes):
-        if any(_dominates(other, size) for other in kept):
+        terms = dict(size.terms)
+        if any(_dominates(other, terms) for other in kept.values()):
             continue
-        kept = [other for other in kept if not _dominates(size, other)]
-        kept.append(size)
+        kept = {other: its for other, its in kept.items() if not _dominates(terms, its)}
+        kept[size] = terms
     return tuple(kept)
 
 
-def _dominates(large: Expr, small: Expr) -> bool:
-    rest = large - small
-    return all(coefficient >= 0 for _, coefficient in rest.terms)
+def _dominates(large: Mapping[Monomial, Rational], small: Mapping[Monomial, Rational]) -> bool:
+    missing = all(coefficient >= 0 for monomial, coefficient in large.items() if monomial not in small)
+    return missing and all(large.get(monomial, 0) >= coefficient for monomial, coefficient in small.items())

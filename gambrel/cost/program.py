@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gambrel.cost.compress import compress, has_arrays
 from gambrel.cost.energy import OperatingPoint, operate
 from gambrel.cost.extract import CostTable
-from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
+from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm, Kernel
 from gambrel.cost.roofline import roofline
 from gambrel.cost.rows import KernelSpec, Row
 from gambrel.cost.vectorise import Array, Binding, Vectorised
@@ -35,26 +35,59 @@ Rates = Callable[[str], str]
 class RowPrice:
     """What one row costs at every design point (arrays broadcast to the shape that the row depends on).
 
+    Counts and the roofline are worked out when they are asked for: a search of millions of points never does.
+
     Attributes:
         row: The row.
         seconds: One execution.
         bound: Index into BOUNDS; at the middle of the decode where the row depends on the cached length.
         joules: One execution on one device, what the device takes without work included.
-        floor_seconds: One execution at the plain roofline.
         count: Executions in one repetition of its segment, or in one pass.
-        flops, bytes_read, bytes_written, network_bytes: Of one execution on one device.
+        values: Of all expressions.
+        kernel: As priced; None for a row that the user let pass unpriced.
+        device: The machine that it was priced on.
+        nodes: Weights of the cached lengths on the last axis of the values; None where they have no such axis.
     """
 
     row: Row
     seconds: Array
     bound: NDArray[np.int8]
     joules: Array
-    floor_seconds: Array
     count: Array
-    flops: Array
-    bytes_read: Array
-    bytes_written: Array
-    network_bytes: Array
+    values: Mapping[Expr, Array]
+    kernel: Kernel | None
+    device: Device
+    nodes: Array | None = None
+
+    @property
+    def floor_seconds(self) -> Array:
+        """One execution at the plain roofline."""
+        if self.kernel is None:
+            return np.zeros(())
+        return self._mean(roofline(self.kernel, self.device).seconds)
+
+    @property
+    def flops(self) -> Array:
+        """FLOPs of one execution on one device."""
+        return self._mean(self.values[self.row.flops])
+
+    @property
+    def bytes_read(self) -> Array:
+        """Bytes that one execution reads from memory on one device."""
+        return self._mean(self.values[self.row.bytes_read])
+
+    @property
+    def bytes_written(self) -> Array:
+        """Bytes that one execution writes to memory on one device."""
+        return self._mean(self.values[self.row.bytes_written])
+
+    @property
+    def network_bytes(self) -> Array:
+        """Size of the buffer that one execution hands to a collective on one device."""
+        return self._mean(self.values[self.row.network_bytes])
+
+    def _mean(self, value: Array) -> Array:
+        return value if self.nodes is None else _mean(value, self.nodes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,24 +151,22 @@ class _RowGroup:
         if not self.rows:
             return {}
         values = self.compiled(binding)
-        made: dict[tuple[object, ...], tuple[OperatingPoint, Array]] = {}
+        made: dict[tuple[object, ...], tuple[OperatingPoint, Kernel | None]] = {}
         out: dict[int, RowPrice] = {}
         for row in self.rows:
             key = row.kernel.key if row.kernel is not None else ()
             if key not in made:
                 made[key] = _price(row.kernel, device, rates, values)
-            point, floor = made[key]
+            point, kernel = made[key]
             out[id(row)] = RowPrice(
                 row=row,
                 seconds=point.seconds,
                 bound=point.bound,
                 joules=point.joules,
-                floor_seconds=floor,
                 count=values[row.count],
-                flops=values[row.flops],
-                bytes_read=values[row.bytes_read],
-                bytes_written=values[row.bytes_written],
-                network_bytes=values[row.network_bytes],
+                values=values,
+                kernel=kernel,
+                device=device,
             )
         return out
 
@@ -156,45 +187,43 @@ class _RowGroup:
 
 def _price(
     kernel: KernelSpec | None, device: Device, rates: Rates, values: Mapping[Expr, Array]
-) -> tuple[OperatingPoint, Array]:
-    """The operating point of a kernel, and its seconds at the plain roofline."""
+) -> tuple[OperatingPoint, Kernel | None]:
+    """The operating point of a kernel, and the kernel with its sizes."""
     if kernel is None:
         zero = np.zeros(())
-        return OperatingPoint(zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero), zero
+        return OperatingPoint(zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero), None
     rate = kernel.constants.get("rate")
     if isinstance(rate, str):
         kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
     sizes = {name: values[size] for name, size in kernel.sizes.items()}
-    floor = roofline(kernel.bind(sizes), device).seconds
+    bound = kernel.bind(sizes)
     compressed = compress(sizes) if kernel.kind in (Gemm, GroupedGemm) else None
     if compressed is not None and not has_arrays(device):
         point = operate(kernel.bind(compressed.sizes), device)
         spread = compressed.spread
-        return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), floor
-    return operate(kernel.bind(sizes), device), floor
+        return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), bound
+    return operate(bound, device), bound
 
 
 def _average(item: RowPrice, weights: Array) -> RowPrice:
-    def mean(value: Array) -> Array:
-        return value @ weights if value.ndim and value.shape[-1] == len(weights) else _drop(value)
-
     bound = item.bound[..., item.bound.shape[-1] // 2] if item.bound.ndim else item.bound
     return replace(
         item,
-        seconds=mean(item.seconds),
+        seconds=_mean(item.seconds, weights),
         bound=bound,
-        joules=mean(item.joules),
-        floor_seconds=mean(item.floor_seconds),
-        count=mean(item.count),
-        flops=mean(item.flops),
-        bytes_read=mean(item.bytes_read),
-        bytes_written=mean(item.bytes_written),
-        network_bytes=mean(item.network_bytes),
+        joules=_mean(item.joules, weights),
+        count=_mean(item.count, weights),
+        nodes=weights,
     )
 
 
-def _drop(value: Array) -> Array:
-    return value[..., 0] if value.ndim else value
+def _mean(value: Array, weights: Array) -> Array:
+    """The mean over the last axis, which holds one value a node, or one for all."""
+    if not value.ndim:
+        return value
+    if value.shape[-1] != len(weights):
+        return value[..., 0]
+    return sum((value[..., node] * weight for node, weight in enumerate(weights.tolist())), np.zeros(()))
 
 
 def _widen(device: Device) -> Device:

@@ -148,7 +148,7 @@ def _runnable(
                 if _repeats(strategy, degrees):
                     pruned[SAME] += 1
                     continue
-                plan = Plan(strategy=strategy, **degrees)
+                plan = Plan(strategy=strategy, tp=tp, pp=pp, dp=dp, cp=cp, ep=ep)
                 problem = next(plan_problems(architecture, device, work, plan, devices), None)
                 if problem is None:
                     yield strategy, degrees
@@ -224,5 +224,5 @@ def _allowed(strategy: str, names: Sequence[str], degrees: Mapping[str, Array]) 
 
 
 def _follows(strategy: str, name: str, several: Sequence[bool]) -> bool:
-    sizes = dict(zip(("tp", "cp", "dp", "pp"), (2 if more else 1 for more in several), strict=True))
-    return not list(placement_problems(Plan(strategy=strategy, placement=name, **sizes)))
+    tp, cp, dp, pp = (2 if more else 1 for more in several)
+    return not list(placement_problems(Plan(strategy=strategy, placement=name, tp=tp, cp=cp, dp=dp, pp=pp)))

@@ -64,6 +64,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     space: Space | None = None,
     front_metrics: tuple[str, ...] = DEFAULT_FRONT,
     top: int = 10,
+    points: bool = False,
     overrides: Iterable[str] = (),
 ) -> PlanResult:
     """Price every plan of a space on every machine, and find the best.
@@ -80,6 +81,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         space: What to choose from.
         front_metrics: Two or three metrics that span the Pareto front.
         top: Most plans to return.
+        points: Whether to return the best point of each plan and batch too.
         overrides: What-ifs on the profiles.
 
     Raises:
@@ -96,6 +98,8 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         objective=objective_metric(objective),
         limits=limits or Limits(),
         front=front_metrics,
+        top=top,
+        points=points,
     )
     machines = list(_machines(names, counts, tuple(overrides), choices.engine))
     _check_known([each for each in machines if each.devices == counts[0]], aim)
@@ -109,7 +113,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
                 found.add(scanned, len(found.kinds) - 1)
     if not found.parts:
         raise _nothing(architecture, machines, pruned)
-    return _result(architecture, found, aim, tuple(notes.values()), top, pruned)
+    return _result(architecture, found, aim, tuple(notes.values()), pruned)
 
 
 def _machines(
@@ -172,17 +176,16 @@ def _result(
     found: _Found,
     aim: Aim,
     notes: tuple[MachineNote, ...],
-    top: int,
     pruned: Counter[str],
 ) -> PlanResult:
     table = found.table()
     met = np.flatnonzero(table["misses"] <= 1.0)
     value = _rounded(goodness(aim.objective, table[aim.objective.name]))
     order = met[np.lexsort((met, -value[met]))]
-    shown = _first_of_each(table, order)[:top]
+    shown = _first_of_each(table, order)[: aim.top]
     columns = np.stack([_rounded(goodness(METRICS[name], table[name])) for name in aim.front], axis=1)
     on_front = met[front(columns[met])]
-    best = [_choice(found, table, row, aim) for row in shown]
+    best = [_choice(found, table, row, aim) for row in shown.tolist()]
     return PlanResult(
         model=architecture.name,
         workload=best[0].workload if best else aim.work,
@@ -190,30 +193,15 @@ def _result(
         objective=aim.objective.name,
         limits=dict(aim.limits.given()),
         best=best,
-        front=[_choice(found, table, row, aim) for row in on_front],
+        front=[_choice(found, table, row, aim) for row in on_front.tolist()],
         front_metrics=aim.front,
-        points=_Points(found, table, np.union1d(met, on_front), aim),
+        points=[_choice(found, table, row, aim) for row in met.tolist()] if aim.points else (),
         counts=Counts(priced=found.priced, fit=found.fit, met=found.met, pruned=dict(pruned.most_common())),
         infeasible=None if best else _infeasible(found, table, aim),
         machines=notes,
         assumptions=_assumptions(aim),
         version=__version__,
     )
-
-
-class _Points(Sequence[PlanChoice]):
-    """Kept points, made into plans when they are looked at."""
-
-    def __init__(self, found: _Found, table: Columns, rows: NDArray[np.intp], aim: Aim) -> None:
-        self._found, self._table, self._rows, self._aim = found, table, rows, aim
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index):  # pyright: ignore
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return _choice(self._found, self._table, self._rows[index], self._aim)
 
 
 def _rounded(values: Array) -> Array:
@@ -237,7 +225,12 @@ def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
     chunk = cells["prefill_chunk"]
     plan = Plan(
         strategy=strategy,
-        **{name: int(cells[name]) for name in ("tp", "pp", "dp", "cp", "ep", "sub_batches")},
+        tp=int(cells["tp"]),
+        pp=int(cells["pp"]),
+        dp=int(cells["dp"]),
+        cp=int(cells["cp"]),
+        ep=int(cells["ep"]),
+        sub_batches=int(cells["sub_batches"]),
         prefill_microbatches=int(cells["prefill_microbatches"]),
         microbatches=int(cells["microbatches"]),
         prefill_chunk=int(chunk) if np.isfinite(chunk) else None,

@@ -125,7 +125,7 @@ class PlanResult:
         best: The best batch of each strategy, degrees and formats, best first.
         front: Plans that no other beats in all of `front_metrics`.
         front_metrics: Axes of the front.
-        points: The best point of each plan and batch, and the front: what is saved and drawn.
+        points: The best point of each plan and batch that meets the limits, and the front, where they were asked for.
         counts: What became of the space.
         infeasible: Why there is no plan; None where there is one.
         machines: What was searched.

@@ -28,6 +28,8 @@ from gambrel.search.targets import METRICS, Limits, Metric, excess, goodness
 
 Batching = Literal["static", "continuous"]
 
+AXES = 7
+
 PIECE_POINTS = 2**18
 """Points of a grid that are held at once."""
 
@@ -53,6 +55,8 @@ class Aim:
         objective: What is optimised.
         limits: What has to be met.
         front: Metrics of the Pareto front.
+        top: Most plans to return.
+        points: Whether to return the best point of each plan and batch too.
     """
 
     work: Workload
@@ -60,6 +64,8 @@ class Aim:
     objective: Metric
     limits: Limits
     front: tuple[str, ...]
+    top: int
+    points: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +110,7 @@ def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter
         places = int((part.placements >= 0).sum()) * math.prod(grid.valid.shape[2:])
         pruned[SAME_PARTS] += places - int(grid.valid.sum())
         fits = _fits(part, grid, machine, aim)
-        some = fits.any(axis=tuple(range(1, fits.ndim)))
+        some: NDArray[np.bool_] = np.asarray(fits.any(axis=tuple(range(1, fits.ndim))))
         pruned[UNFIT] += int(grid.valid[~some].sum())
         if not some.any():
             yield _smallest(part, grid, machine)
@@ -124,11 +130,11 @@ def make_grid(group: Group, space: Space, aim: Aim) -> Grid:
     chunks = _along(np.array(space.chunks(aim.work.isl)), 3)
     halves = _along(np.array(space.sub_batches or SUB_BATCHES, dtype=np.float64), 4)
     if staged:
-        halves = np.ones((1,) * 7)
+        halves = np.ones((1,) * AXES)
     prefill = _parts(space.prefill_microbatches, PREFILL_PARTS if staged else (1,), degrees["pp"], replica, 5)
     decode = _parts(space.microbatches, PARTS if staged else (1,), degrees["pp"], replica, 6)
     if aim.batching == "continuous":
-        prefill = prefill._replace(parts=np.ones((1,) * 7), valid=np.ones((1,) * 7, dtype=np.bool_))
+        prefill = prefill._replace(parts=np.ones((1,) * AXES), valid=np.ones((1,) * AXES, dtype=np.bool_))
     points = Points.of(
         batch=batch,
         isl=float(aim.work.isl),
@@ -161,12 +167,13 @@ def _parts(asked: tuple[int, ...] | None, multiples: tuple[int, ...], pp: Array,
     wanted = pp * _along(np.array(multiples, dtype=np.float64), axis)
     parts = np.minimum(wanted, replica)
     before = np.roll(parts, 1, axis=axis)
-    first = np.arange(parts.shape[axis]) == 0
-    return _Parts(parts, (parts != before) | first.reshape([-1 if i == axis else 1 for i in range(7)]))
+    number = _along(np.arange(parts.shape[axis], dtype=np.float64), axis)
+    return _Parts(parts, (parts != before) | (number == 0.0))
 
 
 def _along(values: Array, axis: int) -> Array:
-    return values.reshape([-1 if i == axis else 1 for i in range(7)])
+    """Values along one axis of a grid."""
+    return values.reshape([-1 if i == axis else 1 for i in range(AXES)])
 
 
 def _slices(group: Group, space: Space, aim: Aim) -> Iterator[slice]:

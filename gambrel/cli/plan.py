@@ -1,0 +1,177 @@
+"""`gambrel plan`: every plan of a space, and the best of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from gambrel.cli.output import print_json, print_report, terminal_width
+from gambrel.cli.question import Counts, Names, PlanOptions, Question, Repeated, WorkloadOptions, read_question
+from gambrel.cli.ranges import parse_count, parse_counts
+from gambrel.errors import PlanError, Problem
+from gambrel.estimation.points import Workload
+from gambrel.search.space import Space
+from gambrel.search.targets import DEFAULT_FRONT, Limits
+from gambrel.units import Dimension, QuantityError, parse_quantity
+
+Objective = Literal["tokens_per_s_per_device", "tokens_per_s", "latency", "ttft", "tpot", "cost", "energy", "power"]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitOptions:
+    """What a plan has to meet.
+
+    Attributes:
+        ttft: Longest time to first token, `2s`.
+        tpot: Longest time per output token, `30ms`.
+        latency: Longest latency of a request, `10s`.
+        tokens_per_s: Least output tokens per second of all devices.
+        tokens_per_s_per_user: Least output tokens per second of one user.
+        power: Highest mean power of all devices, `20kW`.
+        energy_per_token: Highest energy of an output token, `2J`.
+        usd_per_million_tokens: Highest rent per million output tokens.
+        usd_per_h: Highest rent of all devices.
+    """
+
+    ttft: Names = None
+    tpot: Names = None
+    latency: Names = None
+    tokens_per_s: Names = None
+    tokens_per_s_per_user: Names = None
+    power: Names = None
+    energy_per_token: Names = None
+    usd_per_million_tokens: Names = None
+    usd_per_h: Names = None
+
+
+_LIMITS: Mapping[str, tuple[str, Dimension]] = {
+    "ttft": ("ttft_s", "s"),
+    "tpot": ("tpot_s", "s"),
+    "latency": ("latency_s", "s"),
+    "tokens_per_s": ("tokens_per_s", "count"),
+    "tokens_per_s_per_user": ("tokens_per_s_per_user", "count"),
+    "power": ("power_w", "W"),
+    "energy_per_token": ("energy_per_token_j", "J"),
+    "usd_per_million_tokens": ("usd_per_million_tokens", "count"),
+    "usd_per_h": ("usd_per_h", "count"),
+}
+"""Metric and dimension of each limit."""
+
+_SPACE = {
+    "strategy": "strategies",
+    **{name: name for name in ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches")},
+    "prefill_chunk": "prefill_chunks",
+    "placement": "placements",
+    **{name: name for name in ("weights", "experts", "activations", "kv")},
+    "batch": "batches",
+}
+"""Choices of a space by the columns of a question."""
+
+
+def plan(
+    model: str,
+    /,
+    *,
+    on: str,
+    devices: Counts = None,
+    workload: WorkloadOptions = WorkloadOptions(),  # noqa: B008  (frozen)
+    limits: LimitOptions = LimitOptions(),
+    objective: Objective = "tokens_per_s_per_device",
+    batching: Literal["static", "continuous"] = "static",
+    plan: PlanOptions = PlanOptions(),  # noqa: B008
+    front: Names = None,
+    top: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10",
+    set: Repeated = (),
+    format: Literal["text", "json"] = "text",
+) -> None:
+    """Find the best plan: every strategy, degree, batch, micro-batch, chunk and layout of ranks is priced.
+
+    Degrees, batches and formats that are not given are searched; `--plan.tp 4,8` searches those. Number formats are
+    as published unless they are given. What is left out is left out for a proof: it cannot run, it does not fit, or
+    another plan does just the same.
+
+    Args:
+        model: A name of the library (`gambrel models list`), a config.json, or its folder.
+        on: Hardware profiles to choose from, between commas.
+        devices: How many, or several numbers to choose from (`8-512*2`).
+        workload: Lengths of the requests; batches to choose from.
+        limits: What a plan has to meet.
+        objective: What is optimised: throughput of one device or of all, latency, ttft, tpot, cost, energy or power.
+        batching: static prefills one batch, then decodes it, as `gambrel estimate` does; continuous replaces requests
+            as they end.
+        plan: Choices to search; what is not given is open.
+        front: Two or three metrics between commas [default: tokens_per_s_per_user,tokens_per_s_per_device].
+        top: How many plans to show.
+        set: Change a number of the profiles: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
+        format: A report, or JSON.
+    """
+    from gambrel.search.plan import search
+
+    question = read_question(workload, plan, None)
+    result = search(
+        model,
+        [name.strip() for name in on.split(",")],
+        devices=parse_counts("--devices", devices) if devices is not None else (1,),
+        workload=_lengths(question),
+        limits=read_limits(limits),
+        objective=objective,
+        batching=batching,
+        space=read_space(question),
+        front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
+        top=parse_count("--top", top),
+        overrides=set,
+    )
+    if format == "json":
+        print_json(result.to_dict())
+        return
+    from gambrel.report.plan import plan_report
+
+    print_report(plan_report(result, terminal_width()))
+
+
+def read_limits(options: LimitOptions) -> Limits:
+    """The limits that options state.
+
+    Raises:
+        PlanError: With every quantity that cannot be read.
+    """
+    values: dict[str, float] = {}
+    problems: list[Problem] = []
+    for field in fields(options):
+        text: str | None = getattr(options, field.name)
+        if text is None:
+            continue
+        metric, dimension = _LIMITS[field.name]
+        try:
+            values[metric] = parse_quantity(text, dimension)
+        except QuantityError as error:
+            where = f"--{field.name.replace('_', '-')}"
+            problems += [Problem(where=where, what=p.what, why=p.why, fix=p.fix) for p in error.problems]
+    if problems:
+        raise PlanError(*problems)
+    return Limits(**values)
+
+
+def read_space(question: Question) -> Space:
+    """The space that a question's lists leave to choose from.
+
+    Raises:
+        PlanError: Several engines are asked for.
+    """
+    engines: Sequence[object] = question.columns.get("engine", ("ideal",))
+    if len(engines) > 1:
+        fix = "Search once for each"
+        raise PlanError(Problem(where="--plan.engine", what=f"{len(engines)} engines", fix=fix))
+    choices = {_SPACE[name]: values for name, values in question.columns.items() if name in _SPACE}
+    return Space(**choices, engine=str(engines[0]))  # pyright: ignore[reportArgumentType]  (by column, as parsed)
+
+
+def _lengths(question: Question) -> Workload:
+    several = [name for name in ("isl", "osl", "prefix") if len(question.columns.get(name, ())) > 1]
+    if several:
+        what = "has several values, and a search is for one length"
+        raise PlanError(*(Problem(where=f"--{name}", what=what, fix="Search once for each") for name in several))
+    lengths = {name: question.columns[name][0] for name in ("isl", "osl", "prefix") if name in question.columns}
+    return Workload(**lengths)  # pyright: ignore[reportArgumentType]  (by column, as parsed)

@@ -1,0 +1,174 @@
+"""A plan search for the terminal: the best plans, the front, what was left out, or what cannot be met."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from gambrel.estimation.placement import PLACEMENTS
+from gambrel.report.blocks import GAP, count, energy, grid, heading, seconds, size
+from gambrel.search.result import Infeasible, Miss, PlanChoice, PlanResult
+from gambrel.search.targets import METRICS
+from gambrel.units import format_quantity
+
+_SHOWN: Sequence[tuple[str, str, Callable[[float | None], str]]] = (
+    ("ttft_s", "TTFT", seconds),
+    ("tpot_s", "TPOT", seconds),
+    ("tokens_per_s", "tokens/s", count),
+    ("tokens_per_s_per_device", "/device", count),
+    ("tokens_per_s_per_user", "/user", count),
+    ("usd_per_million_tokens", "USD/M", count),
+    ("energy_per_token_j", "J/token", energy),
+    ("memory_bytes", "memory", size),
+)
+"""Answers, those that a narrow terminal does without last."""
+
+MOST_OF_FRONT = 12
+
+
+def plan_report(result: PlanResult, width: int) -> list[RenderableType]:
+    """The whole report.
+
+    Args:
+        result: Of a search.
+        width: Of the terminal; answers are left out until a line fits.
+    """
+    return [*_title(result), *_answer(result, width), *_counts(result), *_basis(result)]
+
+
+def _title(result: PlanResult) -> Iterator[RenderableType]:
+    machines = " or ".join(note.title for note in result.machines)
+    yield Text(f"{result.model} on {machines}", style="bold")
+    work = result.workload
+    cached = f"{work.prefix} cached + " if work.prefix else ""
+    limits = [_limit_text(name, value) for name, value in result.limits.items()]
+    asked = f"{cached}{work.isl} prompt + {work.osl} output tokens, {result.batching} batch"
+    yield Text(", ".join([asked, *limits]))
+    metric = METRICS[result.objective]
+    yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title} ({metric.unit})")
+
+
+def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
+    if result.infeasible is not None:
+        yield from _infeasible(result.infeasible, width)
+        return
+    yield heading("Best plans, the best batch of each")
+    yield _table(result.best, width)
+    front = result.front
+    step = max(-(-len(front) // MOST_OF_FRONT), 1)
+    shown = [*front[::step], *([front[-1]] if (len(front) - 1) % step else [])]
+    names = " and ".join(METRICS[name].title for name in result.front_metrics)
+    some = f", {len(shown)} of {len(front)} points" if len(shown) < len(front) else ""
+    yield heading(f"Pareto front of {names}{some}")
+    yield _table(shown, width)
+    yield heading("Reproduce the first")
+    yield Text(command(result, result.best[0]))
+
+
+def _infeasible(infeasible: Infeasible, width: int) -> Iterator[RenderableType]:
+    yield heading("Infeasible", style="bold red")
+    miss = infeasible.tightest
+    reason = "no plan reaches it" if miss in infeasible.alone else "no plan meets it together with the others"
+    yield Text(f"Tightest: {_miss_text(miss)}: {reason}.")
+    others = [each for each in (*infeasible.alone, *infeasible.together) if each.metric != miss.metric]
+    for each in {other.metric: other for other in others}.values():
+        yield Text(f"Also: {_miss_text(each)}.")
+    if infeasible.nearest is not None:
+        yield heading("The plan that comes nearest")
+        yield _table([infeasible.nearest], width)
+
+
+def _table(choices: Sequence[PlanChoice], width: int) -> RenderableType:
+    several = len({choice.machine for choice in choices}) > 1
+    left = [("machine", [choice.machine for choice in choices])] if several else []
+    left += [
+        ("devices", [str(choice.devices) for choice in choices]),
+        ("batch", [str(choice.workload.batch) for choice in choices]),
+        ("plan", [choice_text(choice) for choice in choices]),
+    ]
+    answers = [
+        (head, [show(choice.metrics.get(name)) for choice in choices])
+        for name, head, show in _SHOWN
+        if any(name in choice.metrics for choice in choices)
+    ]
+    room = width - sum(max(map(len, (head, *cells))) + GAP for head, cells in left)
+    kept: list[tuple[str, list[str]]] = []
+    for head, cells in answers:
+        room -= max(map(len, (head, *cells))) + GAP
+        if room >= 0 or len(kept) < 3:
+            kept.append((head, cells))
+    heads, columns = zip(*left[:-1], *kept, left[-1], strict=True)
+    return grid(zip(*columns, strict=True), right=range(len(heads) - 1), head=heads)
+
+
+def choice_text(choice: PlanChoice) -> str:
+    """`moe-ep tp8 ep4, fp8 weights, 2048-token chunks`: what differs from one device and whole prompts."""
+    plan = choice.plan
+    names = ("tp", "pp", "dp", "cp", "ep")
+    degrees = [f"{name}{value}" for name in names if (value := getattr(plan, name) or 1) > 1]
+    parts = [" ".join([plan.strategy or "", *degrees])]
+    if plan.pp > 1:
+        parts.append(f"{plan.prefill_microbatches}/{plan.microbatches} micro-batches")
+    if plan.sub_batches > 1:
+        parts.append("two halves")
+    if plan.prefill_chunk:
+        parts.append(f"chunks of {plan.prefill_chunk}")
+    if plan.placement not in (None, PLACEMENTS[0]):
+        parts.append(f"ranks {plan.placement}")
+    parts += [
+        f"{name} {value}" for name in ("weights", "experts", "activations", "kv") if (value := getattr(plan, name))
+    ]
+    return ", ".join(parts)
+
+
+def command(result: PlanResult, choice: PlanChoice) -> str:
+    """The command that estimates a plan."""
+    plan, work = choice.plan, choice.workload
+    words = ["gambrel estimate", result.model, "--on", choice.machine, "--batch", str(work.batch)]
+    words += ["--isl", str(work.isl), "--osl", str(work.osl)]
+    words += ["--prefix", str(work.prefix)] if work.prefix else []
+    for name in ("strategy", "tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches"):
+        words += [f"--plan.{name.replace('_', '-')}", str(getattr(plan, name))]
+    for name in ("prefill_chunk", "placement", "weights", "experts", "activations", "kv"):
+        value = getattr(plan, name)
+        words += [f"--plan.{name.replace('_', '-')}", str(value)] if value and value != PLACEMENTS[0] else []
+    words += ["--plan.engine", plan.engine] if plan.engine != "ideal" else []
+    return " ".join(words)
+
+
+def _counts(result: PlanResult) -> Iterator[RenderableType]:
+    counts = result.counts
+    yield heading("The space")
+    rows = [
+        (f"{counts.priced:,}", "points priced"),
+        (f"{counts.fit:,}", "of them fit in memory"),
+        (f"{counts.met:,}", "of them meet the limits"),
+        *((f"{number:,}", f"left out: {reason}") for reason, number in counts.pruned.items() if number),
+    ]
+    yield grid(rows, right=(0,))
+
+
+def _basis(result: PlanResult) -> Iterator[RenderableType]:
+    yield heading("What it rests on")
+    rows = [("assumed", text) for text in result.assumptions]
+    for note in result.machines:
+        grades = {grade: [f for f, its in note.grades.items() if its == grade] for grade in note.grades.values()}
+        text = "; ".join(f"{grade}: {', '.join(families)}" for grade, families in grades.items())
+        rows.append((note.machine, f"hash {note.profile_hash}; {text}"))
+    yield grid([*rows, ("gambrel", result.version)])
+
+
+def _limit_text(name: str, value: float) -> str:
+    metric = METRICS[name]
+    return f"{metric.title} {'≥' if metric.higher_is_better else '≤'} {_value_text(name, value)}"
+
+
+def _miss_text(miss: Miss) -> str:
+    title = METRICS[miss.metric].title
+    reached, gap = _value_text(miss.metric, miss.reached), _value_text(miss.metric, miss.gap)
+    return f"{title} {_value_text(miss.metric, miss.limit)} is asked, {reached} is the best, off by {gap}"
+
+
+def _value_text(name: str, value: float) -> str:
+    unit = METRICS[name].unit
+    return format_quantity(value, unit) if unit in ("s", "B", "J", "W") else f"{count(value)} {unit}"
