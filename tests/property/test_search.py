@@ -74,7 +74,7 @@ def machines(draw):
     )
 
 
-def every_plan(architecture: Architecture, devices: int, batch: int):
+def every_plan(space: Space, devices: int, batch: int):
     """All plans by nested loops, whether they can run or not."""
     for tp, pp, cp, dp in itertools.product(divisors(devices), repeat=4):
         if tp * pp * cp * dp != devices:
@@ -85,8 +85,10 @@ def every_plan(architecture: Architecture, devices: int, batch: int):
         for strategy, ep in itertools.product(STRATEGIES, divisors(devices)):
             if strategy in ("megatron", "sequence-parallel") and ep > 1:
                 continue
-            for prefill, decode, halves, chunk in itertools.product(parts, steps, (1, 2), (None, 512)):
-                for placement in PLACES:
+            for prefill, decode, halves, chunk in itertools.product(
+                parts, steps, space.sub_batches, space.prefill_chunks
+            ):
+                for placement in space.placements:
                     yield Plan(
                         strategy=strategy,
                         tp=tp,
@@ -102,8 +104,13 @@ def every_plan(architecture: Architecture, devices: int, batch: int):
                     )
 
 
-PLACES = (PLACEMENTS[0], "pp-dp-cp-tp")
-SPACE = Space(batches=BATCHES, prefill_chunks=(100_000, 512), placements=PLACES)
+NARROW = Space(batches=BATCHES, prefill_chunks=(512,), placements=PLACEMENTS[:1], sub_batches=(1,))
+SPACES = (
+    replace(NARROW, prefill_chunks=(100_000, 512)),
+    replace(NARROW, placements=(PLACEMENTS[0], "pp-dp-cp-tp")),
+    replace(NARROW, sub_batches=(1, 2)),
+)
+"""Each opens one of the choices that multiply the scalar estimates."""
 
 
 def metrics_of(found: Estimate) -> dict[str, float]:
@@ -129,14 +136,15 @@ def metrics_of(found: Estimate) -> dict[str, float]:
     isl=st.sampled_from([64, 700, 2000]),
     objective=st.sampled_from(["tokens_per_s_per_device", "latency", "energy", "ttft"]),
     strictness=st.sampled_from([None, 0.2, 0.6]),
+    space=st.sampled_from(SPACES),
 )
 @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_optimum_is_that_of_brute_force(model, device, devices, isl, objective, strictness):
+def test_the_optimum_is_that_of_brute_force(model, device, devices, isl, objective, strictness, space):
     device = replace(device, price_usd_per_h=2.0)
     work = Workload(isl=isl, osl=64)
     brute: list[tuple[Plan, dict[str, float]]] = []
     for batch in BATCHES:
-        for plan in every_plan(model, devices, batch):
+        for plan in every_plan(space, devices, batch):
             try:
                 found = api.estimate(model, device, plan=plan, workload=replace(work, batch=batch), devices=devices)
             except PlanError:
@@ -149,7 +157,7 @@ def test_the_optimum_is_that_of_brute_force(model, device, devices, isl, objecti
     met = [its for _, its in brute if limits.tpot_s is None or its["tpot_s"] <= limits.tpot_s]
     try:
         result = search(
-            model, device, devices=devices, workload=work, limits=limits, objective=objective, space=SPACE, points=True
+            model, device, devices=devices, workload=work, limits=limits, objective=objective, space=space, points=True
         )
     except PlanError:
         assert not brute
