@@ -58,7 +58,7 @@ class PlanOptions:
         sub_batches: 2 lets two halves of the batch take turns, so that transfers overlap compute [default: 1].
         prefill_chunk: Most tokens of a sequence in one pass of a prefill [default: whole prompts].
         placement: How ranks are laid out, the axis of neighbouring devices first [default: tp-cp-dp-pp].
-        strategy: megatron, sequence-parallel, moe-ep or attention-dp-moe-ep [default: from the degrees].
+        strategy: A sharding strategy, such as megatron or attention-dp-moe-ep [default: from the degrees].
         weights: Number format of the weights, such as fp8 [default: as published].
         experts: Number format of the experts' weights.
         activations: Number format of the activations that enter products.

@@ -17,6 +17,7 @@ from gambrel.ir.dist import (
     SliceOp,
     closed_axes,
 )
+from gambrel.ir.op import without
 from gambrel.ir.types import Dim, TensorType, tensor
 from gambrel.passes.rewrite import insert_before
 
@@ -25,9 +26,9 @@ from gambrel.passes.rewrite import insert_before
 class InsertCollectivesPass(ModulePass):
     """Choose collectives from the types alone.
 
-    A sum that is open is closed first: by a reduce-scatter where the new split of one dim is over its axes, else by an
-    all-reduce. Then a split that moves between dims, or between tokens and experts, is an all-to-all; a split that
-    vanishes is an all-gather; a split that appears is a local slice.
+    A sum that is open is closed first: by a reduce-scatter over those of its axes that split one dim further, and by an
+    all-reduce over the others. Then a split that moves between dims, or between tokens and experts, is an all-to-all; a
+    split that vanishes is an all-gather; a split that appears is a local slice.
     """
 
     name = "insert-collectives"
@@ -58,7 +59,7 @@ def lower_reshard(op: ReshardOp) -> SSAValue:
         scattered = _scatter(tensor(value), target)
         if scattered is not None:
             emit(ReduceScatterOp, scattered)
-        else:
+        if closed_axes(tensor(value), target):
             emit(AllReduceOp, tensor(value).with_dims(tensor(value).dims, target.partial))
     if _moves(tensor(value), target):
         emit(AllToAllOp, target)
@@ -71,12 +72,13 @@ def lower_reshard(op: ReshardOp) -> SSAValue:
 
 
 def _scatter(before: TensorType, after: TensorType) -> TensorType | None:
-    """The type after a reduce-scatter, where one dim of the target is split further over exactly the closed axes."""
+    """The type after a reduce-scatter, where one dim of the target is split further over closed axes and no others."""
     closed = closed_axes(before, after)
     for number, (old, new) in enumerate(zip(before.dims, after.dims, strict=True)):
-        if new.axes == (*old.axes, *closed):
+        further = new.axes[len(old.axes) :]
+        if further and new.axes[: len(old.axes)] == old.axes and set(further) <= set(closed):
             dims = [new if i == number else dim for i, dim in enumerate(before.dims)]
-            return before.with_dims(dims, after.partial)
+            return before.with_dims(dims, without(before.partial, further))
     return None
 
 

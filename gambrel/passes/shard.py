@@ -178,9 +178,16 @@ class _Sharding:
             last.operands[number] = self._convert(last, value, tensor(init), inner)
 
     def residual(self, kind: TensorType) -> TensorType:
-        """Where a value lives once its sums are closed: split along the sequence where the strategy says so."""
+        """Where a value lives once its sums are closed.
+
+        Split over the axes of the batch that were summed over, and along the sequence where the strategy says so.
+        """
         done = kind.complete()
-        if len(done.dims) != 3 or done.dims[1].size is not as_expr("s"):
+        if len(done.dims) != 3:
+            return done
+        summed = tuple(axis for axis in self.rules.get("batch", ()) if axis in kind.partial)
+        done = done.with_dims([Dim(done.dims[0].size, (*done.dims[0].axes, *summed)), *done.dims[1:]])
+        if done.dims[1].size is not as_expr("s"):
             return done
         used = [axis for dim in done.dims for axis in dim.axes]
         extra = without(self.sequence_axes, used)

@@ -67,6 +67,15 @@ STRATEGIES: Mapping[str, Strategy] = {
             source="vLLM and SGLang expert parallelism inside a tensor-parallel group",
         ),
         Strategy(
+            name="attention-dp",
+            summary="attention data-parallel over dp, feed-forward width over dp x tp; tokens are gathered before",
+            rules={**_DATA, **_TENSOR_PARALLEL, "ffn": ("tp", "dp"), "expert_ffn": ("tp",)},
+            axes=("dp", "cp", "tp"),
+            joint_axes=("tp", "dp"),
+            source="SGLang, data parallelism attention (`--enable-dp-attention`), 2024: heads over fewer devices than "
+            "the feed-forward width",
+        ),
+        Strategy(
             name="attention-dp-moe-ep",
             summary="attention data-parallel over dp, experts over all devices of dp x cp x tp by all-to-all",
             rules={**_DATA, **_TENSOR_PARALLEL, "experts": ("ep",)},

@@ -25,6 +25,10 @@ from gambrel.search.space import Space, divisors, factorisations
 
 DEGREES = ("tp", "pp", "dp", "cp", "ep")
 
+EXPERTS_ONLY = ("moe-ep", "attention-dp-moe-ep")
+DENSE_ONLY = ("attention-dp",)
+"""Strategies that split experts, and one that splits a feed-forward network as these do experts."""
+
 SAME = "the same as another plan: no device would do anything else"
 SAME_LINKS = "the same as another placement: every transfer crosses the same links"
 RULES = {
@@ -138,7 +142,7 @@ def _runnable(
 ) -> Iterator[tuple[str, dict[str, int]]]:
     """Strategies with degrees that no rule forbids, in the order in which ties are broken."""
     for strategy in space.strategy_names:
-        if strategy in ("moe-ep", "attention-dp-moe-ep") and not is_moe(architecture):
+        if strategy in (DENSE_ONLY if is_moe(architecture) else EXPERTS_ONLY):
             continue
         for tp, pp, cp, dp in factorisations(devices, space):
             for ep in _expert_degrees(strategy, tp, tp * cp * dp):
@@ -167,6 +171,8 @@ def _repeats(strategy: str, degrees: Mapping[str, int]) -> bool:
             return degrees["tp"] == 1
         case "moe-ep":
             return degrees["ep"] == 1
+        case "attention-dp":
+            return degrees["dp"] == 1
         case "attention-dp-moe-ep":
             return degrees["tp"] * degrees["cp"] * degrees["dp"] == 1
         case _:

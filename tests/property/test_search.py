@@ -13,6 +13,7 @@ from gambrel.errors import PlanError
 from gambrel.estimation import api
 from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.resolve import is_moe
 from gambrel.estimation.result import Estimate
 from gambrel.estimation.serving import steady_state
 from gambrel.frontends.architecture import Architecture
@@ -74,7 +75,7 @@ def machines(draw):
     )
 
 
-def every_plan(space: Space, devices: int, batch: int):
+def every_plan(model: Architecture, space: Space, devices: int, batch: int):
     """All plans by nested loops, whether they can run or not."""
     for tp, pp, cp, dp in itertools.product(divisors(devices), repeat=4):
         if tp * pp * cp * dp != devices:
@@ -83,8 +84,10 @@ def every_plan(space: Space, devices: int, batch: int):
         parts = sorted({min(pp * n, replica) for n in (1, 2, 4)}) if pp > 1 else [1]
         steps = sorted({min(pp * n, replica) for n in (1, 2)}) if pp > 1 else [1]
         for strategy, ep in itertools.product(STRATEGIES, divisors(devices)):
-            if strategy in ("megatron", "sequence-parallel") and ep > 1:
+            if strategy in ("megatron", "sequence-parallel", "attention-dp") and ep > 1:
                 continue
+            if strategy == "attention-dp" and (is_moe(model) or dp == 1):
+                continue  # not in the space
             for prefill, decode, halves, chunk in itertools.product(
                 parts, steps, space.sub_batches, space.prefill_chunks
             ):
@@ -144,7 +147,7 @@ def test_the_optimum_is_that_of_brute_force(model, device, devices, isl, objecti
     work = Workload(isl=isl, osl=64)
     brute: list[tuple[Plan, dict[str, float]]] = []
     for batch in BATCHES:
-        for plan in every_plan(space, devices, batch):
+        for plan in every_plan(model, space, devices, batch):
             try:
                 found = api.estimate(model, device, plan=plan, workload=replace(work, batch=batch), devices=devices)
             except PlanError:

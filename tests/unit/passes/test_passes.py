@@ -5,6 +5,8 @@ from collections import Counter
 import pytest
 
 from gambrel.errors import PlanError
+from gambrel.estimation.api import load
+from gambrel.estimation.variant import Structure, compile_variant
 from gambrel.ir.attention import AttentionOp
 from gambrel.ir.dist import ConversionOp, MeshOp
 from gambrel.ir.expr import total
@@ -150,3 +152,14 @@ def test_fuse_joins_products_of_one_input(compiled):
     products = [op for op in ops(compiled("fuse"), GroupOp) if op.kind.data == "product"]
     inside = [[op.label for op in group.body.block.ops if isinstance(op, EinsumOp)] for group in products]
     assert inside == [["attn.q", "attn.k", "attn.v"], ["mlp.gate", "mlp.up"]]
+
+
+def test_a_sum_over_batch_and_width_is_scattered_over_one_and_reduced_over_the_other() -> None:
+    structure = Structure(strategy="attention-dp", axes=("tp", "dp"))
+    rows = compile_variant(load("llama-3.1-8b"), structure).program.table.rows
+    transfers = [(r.name, str(r.kernel.sizes["group"])) for r in rows if r.family == "collective" and r.segment]
+    assert [pair for pair in transfers if "mlp" in pair[0]] == 2 * [
+        ("all_gather mlp_norm", "dp"),
+        ("reduce_scatter mlp.down", "dp"),
+        ("all_reduce mlp.down", "tp"),
+    ]
