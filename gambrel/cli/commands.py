@@ -47,6 +47,7 @@ COMMANDS = (
         "gambrel.cli.plan:plan",
         "Find the best plan: every strategy, degree, batch and layout, under limits.",
     ),
+    Command("fleet", "gambrel.cli.fleet:fleet", "Find the cheapest machines for a mix of requests."),
     Command(
         "compile",
         "gambrel.cli.compile:compile_",

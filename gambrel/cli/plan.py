@@ -15,6 +15,9 @@ from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits
 from gambrel.units import Dimension, QuantityError, parse_quantity
 
+Limit = Annotated[str | None, Parameter(allow_leading_hyphen=True, show_default=False)]
+"""A quantity: a negative one is then its own error, not an unknown option."""
+
 Objective = Literal["tokens_per_s_per_device", "tokens_per_s", "latency", "ttft", "tpot", "cost", "energy", "power"]
 
 
@@ -35,15 +38,15 @@ class LimitOptions:
         usd_per_h: Highest rent of all devices.
     """
 
-    ttft: Names = None
-    tpot: Names = None
-    latency: Names = None
-    tokens_per_s: Names = None
-    tokens_per_s_per_user: Names = None
-    power: Names = None
-    energy_per_token: Names = None
-    usd_per_million_tokens: Names = None
-    usd_per_h: Names = None
+    ttft: Limit = None
+    tpot: Limit = None
+    latency: Limit = None
+    tokens_per_s: Limit = None
+    tokens_per_s_per_user: Limit = None
+    power: Limit = None
+    energy_per_token: Limit = None
+    usd_per_million_tokens: Limit = None
+    usd_per_h: Limit = None
 
 
 _LIMITS: Mapping[str, tuple[str, Dimension]] = {
@@ -80,6 +83,7 @@ def plan(
     limits: LimitOptions = LimitOptions(),
     objective: Objective = "tokens_per_s_per_device",
     batching: Literal["static", "continuous"] = "static",
+    disaggregated: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     plan: PlanOptions = PlanOptions(),  # noqa: B008
     front: Names = None,
     top: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10",
@@ -101,6 +105,7 @@ def plan(
         objective: What is optimised: throughput of one device or of all, latency, ttft, tpot, cost, energy or power.
         batching: static prefills one batch, then decodes it, as `gambrel estimate` does; continuous replaces requests
             as they end.
+        disaggregated: Prefill and decode on devices of their own, of any of the machines, with the cache sent between.
         plan: Choices to search; what is not given is open.
         front: Two or three metrics between commas [default: tokens_per_s_per_user,tokens_per_s_per_device].
         top: How many plans to show.
@@ -110,17 +115,23 @@ def plan(
     from gambrel.search.plan import search
 
     question = read_question(workload, plan, None)
+    machines = [name.strip() for name in on.split(",")]
+    counts = parse_counts("--devices", devices) if devices is not None else (1,)
+    most = parse_count("--top", top)
+    if disaggregated:
+        _disaggregated(question, model, machines, counts, limits, objective, most, set, format)
+        return
     result = search(
         model,
-        [name.strip() for name in on.split(",")],
-        devices=parse_counts("--devices", devices) if devices is not None else (1,),
+        machines,
+        devices=counts,
         workload=_lengths(question),
         limits=read_limits(limits),
         objective=objective,
         batching=batching,
         space=read_space(question),
         front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
-        top=parse_count("--top", top),
+        top=most,
         overrides=set,
     )
     if format == "json":
@@ -129,6 +140,41 @@ def plan(
     from gambrel.report.plan import plan_report
 
     print_report(plan_report(result, terminal_width()))
+
+
+def _disaggregated(
+    question: Question,
+    model: str,
+    machines: Sequence[str],
+    counts: Sequence[int],
+    limits: LimitOptions,
+    objective: str,
+    top: int,
+    overrides: tuple[str, ...],
+    format: str,
+) -> None:
+    from gambrel.search.disaggregated import search_disaggregated
+
+    if len(counts) > 1:
+        fix = "Give the devices of both pools together"
+        raise PlanError(Problem(where="--devices", what=f"{len(counts)} numbers for two pools", fix=fix))
+    result = search_disaggregated(
+        model,
+        machines,
+        devices=counts[0],
+        workload=_lengths(question),
+        limits=read_limits(limits),
+        objective=objective,
+        space=read_space(question),
+        top=top,
+        overrides=overrides,
+    )
+    if format == "json":
+        print_json(result.to_dict())
+        return
+    from gambrel.report.plan import disaggregated_report
+
+    print_report(disaggregated_report(result))
 
 
 def read_limits(options: LimitOptions) -> Limits:

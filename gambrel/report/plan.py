@@ -6,7 +6,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gambrel.estimation.placement import PLACEMENTS
+from gambrel.estimation.points import Plan
 from gambrel.report.blocks import GAP, count, energy, grid, heading, seconds, size
+from gambrel.search.disaggregated import Disaggregated, DisaggregatedResult, Pool
+from gambrel.search.fleet import Fleet
 from gambrel.search.result import Infeasible, Miss, PlanChoice, PlanResult
 from gambrel.search.targets import METRICS
 from gambrel.units import format_quantity
@@ -68,7 +71,8 @@ def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
 def _infeasible(infeasible: Infeasible, width: int) -> Iterator[RenderableType]:
     yield heading("Infeasible", style="bold red")
     miss = infeasible.tightest
-    reason = "no plan reaches it" if miss in infeasible.alone else "no plan meets it together with the others"
+    alone = "nothing fits" if miss.metric == "memory_bytes" else "no plan reaches it"
+    reason = alone if miss in infeasible.alone else "no plan meets it together with the others"
     yield Text(f"Tightest: {_miss_text(miss)}: {reason}.")
     others = [each for each in (*infeasible.alone, *infeasible.together) if each.metric != miss.metric]
     for each in {other.metric: other for other in others}.values():
@@ -101,9 +105,82 @@ def _table(choices: Sequence[PlanChoice], width: int) -> RenderableType:
     return grid(zip(*columns, strict=True), right=range(len(heads) - 1), head=heads)
 
 
+def disaggregated_report(result: DisaggregatedResult) -> list[RenderableType]:
+    """The best pairs of pools, or that none meets the limits."""
+    work = result.workload
+    limits = [_limit_text(name, value) for name, value in result.limits.items()]
+    asked = f"{work.isl} prompt + {work.osl} output tokens, prefill and decode on devices of their own"
+    parts: list[RenderableType] = [
+        Text(f"{result.model} on {result.devices} devices", style="bold"),
+        Text(", ".join([asked, *limits])),
+    ]
+    if not result.best:
+        text = f"None of {result.pairs:,} pairs of plans meets the limits."
+        return [*parts, heading("Infeasible", style="bold red"), Text(text)]
+    head = ("TTFT", "TPOT", "tokens/s", "/device", "bound", "pools")
+    rows = [
+        (
+            seconds(each.metrics["ttft_s"]),
+            seconds(each.metrics["tpot_s"]),
+            count(each.metrics["tokens_per_s"]),
+            count(each.metrics["tokens_per_s_per_device"]),
+            each.bound,
+            f"{_pool_text(each.prefill)}\n{_pool_text(each.decode)}",
+        )
+        for each in result.best
+    ]
+    parts += [heading("Best pairs: prefill above decode"), grid(rows, right=range(4), head=head)]
+    return [*parts, heading("Caches"), Text(_cache_text(result.best[0]))]
+
+
+def _pool_text(pool: Pool) -> str:
+    name = f"{pool.instances} x {pool.devices} {pool.machine}"
+    return f"{name}, batch {pool.batch}: {plan_choices(pool.plan)}"
+
+
+def _cache_text(best: Disaggregated) -> str:
+    moved = format_quantity(best.cache_bytes, "B")
+    return f"{moved} of each prompt over {best.link}: {seconds(best.transfer_s)} for the prompts of one prefill"
+
+
+def fleet_report(result: Fleet) -> list[RenderableType]:
+    """What to rent, or which requests nothing serves."""
+    parts: list[RenderableType] = [Text(f"Cheapest fleet for {result.model}", style="bold")]
+    if not result.feasible:
+        why = (
+            f"no instance serves {', '.join(result.unserved)} within the limits"
+            if result.unserved
+            else ("there are too few devices")
+        )
+        return [*parts, heading("Infeasible", style="bold red"), Text(f"{why[0].upper()}{why[1:]}.")]
+    rows = [
+        (
+            f"{each.count} x {each.devices} {each.machine}",
+            f"{each.usd_per_h:.2f}",
+            f"{each.busy:.0%}",
+            "\n".join(
+                f"{name}: {count(rate)}/s, batch {each.plans[name].workload.batch}, {choice_text(each.plans[name])}"
+                for name, rate in each.requests_per_s.items()
+            ),
+        )
+        for each in result.instances
+    ]
+    parts += [heading("Instances"), grid(rows, right=(1, 2), head=("instances", "USD/h", "busy", "serves"))]
+    parts += [
+        heading(f"Rent {result.usd_per_h:.2f} USD/h"),
+        Text(f"No fleet costs less than {result.bound_usd_per_h:.2f}."),
+    ]
+    alone = [(name, f"{rent:.2f} USD/h", f"{rent / result.usd_per_h - 1:+.0%}") for name, rent in result.single.items()]
+    return [*parts, heading("With one machine alone"), grid(alone, right=(1, 2))] if alone else parts
+
+
 def choice_text(choice: PlanChoice) -> str:
-    """`moe-ep tp8 ep4, fp8 weights, 2048-token chunks`: what differs from one device and whole prompts."""
-    plan = choice.plan
+    """What a plan does, as `plan_choices` says it."""
+    return plan_choices(choice.plan)
+
+
+def plan_choices(plan: Plan) -> str:
+    """`moe-ep tp8 ep4, chunks of 2048, weights fp8`: what differs from one device and whole prompts."""
     names = ("tp", "pp", "dp", "cp", "ep")
     degrees = [f"{name}{value}" for name in names if (value := getattr(plan, name) or 1) > 1]
     parts = [" ".join([plan.strategy or "", *degrees])]
@@ -165,6 +242,8 @@ def _limit_text(name: str, value: float) -> str:
 
 def _miss_text(miss: Miss) -> str:
     title = METRICS[miss.metric].title
+    if miss.metric == "memory_bytes":
+        return f"memory of a device {size(miss.limit)}, the least that a plan needs {size(miss.reached)}"
     reached, gap = _value_text(miss.metric, miss.reached), _value_text(miss.metric, miss.gap)
     return f"{title} {_value_text(miss.metric, miss.limit)} is asked, {reached} is the best, off by {gap}"
 

@@ -217,6 +217,8 @@ def _scan_piece(group: Group, grid: Grid, fits: NDArray[np.bool_], machine: Mach
     values = {name: np.broadcast_to(value, shape) for name, value in values.items()}
     if aim.batching == "continuous":
         fits = fits & (values.pop("fits") > 0.0)
+        if not fits.any():
+            return _smallest(group, grid, machine)._replace(priced=int(grid.valid.sum()))
     misses = np.zeros(shape)
     for name, limit in aim.limits.given():
         misses = np.maximum(misses, excess(name, values[name], limit))

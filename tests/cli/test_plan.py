@@ -1,0 +1,133 @@
+import json
+
+import pytest
+
+QUESTION = ("plan", "llama-3.1-8b", "--on", "h100-sxm", "--devices", "4", "--isl", "1000", "--osl", "100")
+NARROW = ("--batch", "8,32", "--plan.strategy", "megatron", "--plan.sub-batches", "1", "--plan.prefill-chunk", "4096")
+
+
+def test_json_is_reproduced_by_estimate(cli):
+    answer = json.loads(cli(*QUESTION, *NARROW, "--tpot", "20ms", "--format", "json").stdout)
+    assert answer["feasible"] is True
+    first = answer["best"][0]
+    plan = first["plan"]
+    options = [f"--plan.{name.replace('_', '-')}={value}" for name, value in plan.items() if value is not None]
+    words = ("estimate", "llama-3.1-8b", "--on", first["machine"], "--batch", str(first["workload"]["batch"]))
+    again = json.loads(cli(*words, "--isl", "1000", "--osl", "100", *options, "--format", "json").stdout)
+    for name in ("ttft_s", "tpot_s", "tokens_per_s_per_device"):
+        assert again[name] == pytest.approx(first[name], rel=1e-9)
+    assert first["tpot_s"] <= 0.02
+    counts = answer["counts"]
+    assert counts["priced"] >= counts["fit"] >= counts["met"] > 0
+
+
+def test_the_report_names_the_best_and_how_to_reproduce_it(cli):
+    text = cli(*QUESTION, *NARROW).stdout
+    assert "Best plans" in text
+    assert "Pareto front" in text
+    assert "gambrel estimate llama-3.1-8b --on h100-sxm" in text
+
+
+def test_several_machines_and_numbers(cli):
+    words = ("plan", "llama-3.1-8b", "--on", "h100-sxm,mi300x", "--devices", "1-4*2", "--objective", "cost")
+    answer = json.loads(cli(*words, *NARROW, "--format", "json").stdout)
+    assert {note["machine"] for note in answer["machines"]} == {"h100-sxm", "mi300x"}
+    costs = [choice["usd_per_million_tokens"] for choice in answer["best"]]
+    assert costs == sorted(costs)
+
+
+def test_infeasible_is_a_result_with_the_tightest_limit(cli):
+    answer = json.loads(cli(*QUESTION, *NARROW, "--ttft", "1us", "--tpot", "1s", "--format", "json").stdout)
+    assert answer["feasible"] is False
+    tightest = answer["infeasible"]["tightest"]
+    assert tightest["metric"] == "ttft_s"
+    assert tightest["gap"] == pytest.approx(tightest["reached"] - 1e-6)
+    assert answer["infeasible"]["nearest"]["ttft_s"] == tightest["reached"]
+    assert "Tightest: time to first token 1 us" in cli(*QUESTION, *NARROW, "--ttft", "1us").stdout
+
+
+def test_contradictory_limits_name_the_one_that_is_missed_most(cli):
+    options = ("--tokens-per-s", "1500", "--tpot", "3.2ms", "--plan.tp", "4")
+    answer = json.loads(cli(*QUESTION, *NARROW, *options, "--format", "json").stdout)
+    infeasible = answer["infeasible"]
+    assert infeasible is None or infeasible["tightest"]["ratio"] >= max(m["ratio"] for m in infeasible["together"])
+
+
+def test_disaggregated(cli):
+    answer = json.loads(cli(*QUESTION, *NARROW, "--disaggregated", "--format", "json").stdout)
+    best = answer["best"][0]
+    assert best["prefill"]["instances"] * best["prefill"]["devices"] < 4
+    assert "Best pairs" in cli(*QUESTION, *NARROW, "--disaggregated").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--ttft", "soon"), "--ttft"),
+        (("--tpot", "3"), "--tpot"),
+        (("--ttft", "-1s"), "is no limit"),
+        (("--prefix", "1-4"), "several values"),
+        (("--front", "speed,cost"), "unknown metric 'speed'"),
+        (("--front", "ttft_s"), "1 different metrics"),
+        (("--plan.engine", "vllm,sglang"), "2 engines"),
+        (("--plan.tp", "3"), "can run"),
+        (("--objective", "speed"), "speed"),
+        (("--batching", "continuous", "--objective", "energy"), "not modelled"),
+    ],
+)
+def test_bad_input_is_one_clear_error(cli, options, said):
+    result = cli(*QUESTION, *options)
+    assert result.code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--on", "h1000", "--devices", "4"), "h1000"),
+        (("--on", "h100-sxm", "--devices", "0"), "out of range"),
+        (("--on", "h100-sxm", "--devices", "7", "--plan.tp", "2"), "can run"),
+        (("--on", "h100-sxm", "--devices", "8,16", "--disaggregated"), "2 numbers"),
+    ],
+)
+def test_a_bad_machine_is_one_clear_error(cli, options, said):
+    result = cli("plan", "llama-3.1-8b", *options)
+    assert result.code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+MIX = "name,isl,osl,requests_per_s,ttft,tpot\nchat,500,200,40,1s,50ms\ndocuments,4000,100,2,,\n"
+FLEET = ("fleet", "llama-3.1-8b", "--on", "h100-sxm,mi300x", "--sizes", "1,2", "--plan.strategy", "megatron")
+
+
+def test_fleet(cli, tmp_path):
+    mix = tmp_path / "mix.csv"
+    mix.write_text(MIX)
+    answer = json.loads(cli(*FLEET, "--mix", str(mix), "--format", "json").stdout)
+    assert answer["feasible"] is True
+    assert sum(i["requests_per_s"].get("chat", 0.0) for i in answer["instances"]) == pytest.approx(40.0)
+    assert "USD/h" in cli(*FLEET, "--mix", str(mix)).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("", (), "no column 'name'"),
+        ("name,isl,osl,requests_per_s\n", (), "no requests"),
+        (MIX.replace("isl", "ils"), (), "Did you mean 'isl'"),
+        (MIX.replace("40", "many"), (), ":2 requests_per_s"),
+        (MIX.replace("1s", "1"), (), ":2 --ttft"),
+        (MIX.replace("500", "0"), (), ":2 isl"),
+        (MIX, ("--available", "b200=3"), "--available b200=3"),
+    ],
+)
+def test_a_bad_mix_is_one_clear_error(cli, tmp_path, text, options, said):
+    mix = tmp_path / "mix.csv"
+    mix.write_text(text)
+    result = cli(*FLEET, "--mix", str(mix), *options)
+    assert result.code == 2
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
