@@ -52,23 +52,24 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
 
 
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
+    several = len(result.machines) > 1
     if result.infeasible is not None:
-        yield from _infeasible(result.infeasible, width)
+        yield from _infeasible(result.infeasible, width, several=several)
         return
     yield heading("Best plans, the best batch of each")
-    yield _table(result.best, width)
+    yield _table(result.best, width, machines=several)
     front = result.front
     step = max(-(-len(front) // MOST_OF_FRONT), 1)
     shown = [*front[::step], *([front[-1]] if (len(front) - 1) % step else [])]
     names = " and ".join(METRICS[name].title for name in result.front_metrics)
     some = f", {len(shown)} of {len(front)} points" if len(shown) < len(front) else ""
     yield heading(f"Pareto front of {names}{some}")
-    yield _table(shown, width)
+    yield _table(shown, width, machines=several)
     yield heading("Reproduce the first")
     yield Text(command(result, result.best[0]))
 
 
-def _infeasible(infeasible: Infeasible, width: int) -> Iterator[RenderableType]:
+def _infeasible(infeasible: Infeasible, width: int, *, several: bool) -> Iterator[RenderableType]:
     yield heading("Infeasible", style="bold red")
     miss = infeasible.tightest
     alone = "nothing fits" if miss.metric == "memory_bytes" else "no plan reaches it"
@@ -79,12 +80,11 @@ def _infeasible(infeasible: Infeasible, width: int) -> Iterator[RenderableType]:
         yield Text(f"Also: {_miss_text(each)}.")
     if infeasible.nearest is not None:
         yield heading("The plan that comes nearest")
-        yield _table([infeasible.nearest], width)
+        yield _table([infeasible.nearest], width, machines=several)
 
 
-def _table(choices: Sequence[PlanChoice], width: int) -> RenderableType:
-    several = len({choice.machine for choice in choices}) > 1
-    left = [("machine", [choice.machine for choice in choices])] if several else []
+def _table(choices: Sequence[PlanChoice], width: int, *, machines: bool) -> RenderableType:
+    left = [("machine", [choice.machine for choice in choices])] if machines else []
     left += [
         ("devices", [str(choice.devices) for choice in choices]),
         ("batch", [str(choice.workload.batch) for choice in choices]),
