@@ -30,6 +30,7 @@ class LimitOptions:
         ttft: Longest time to first token, `2s`.
         tpot: Longest time per output token, `30ms`.
         latency: Longest latency of a request, `10s`.
+        memory: Most memory of a device, `60GB`, where it has more.
         tokens_per_s: Least output tokens per second of all devices.
         tokens_per_s_per_user: Least output tokens per second of one user.
         power: Highest mean power of all devices, `20kW`.
@@ -41,6 +42,7 @@ class LimitOptions:
     ttft: Limit = None
     tpot: Limit = None
     latency: Limit = None
+    memory: Limit = None
     tokens_per_s: Limit = None
     tokens_per_s_per_user: Limit = None
     power: Limit = None
@@ -53,6 +55,7 @@ _LIMITS: Mapping[str, tuple[str, Dimension]] = {
     "ttft": ("ttft_s", "s"),
     "tpot": ("tpot_s", "s"),
     "latency": ("latency_s", "s"),
+    "memory": ("memory_bytes", "B"),
     "tokens_per_s": ("tokens_per_s", "count"),
     "tokens_per_s_per_user": ("tokens_per_s_per_user", "count"),
     "power": ("power_w", "W"),

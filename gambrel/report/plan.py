@@ -72,7 +72,7 @@ def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
 def _infeasible(infeasible: Infeasible, width: int, *, several: bool) -> Iterator[RenderableType]:
     yield heading("Infeasible", style="bold red")
     miss = infeasible.tightest
-    alone = "nothing fits" if miss.metric == "memory_bytes" else "no plan reaches it"
+    alone = "nothing fits" if infeasible.nearest is None else "no plan reaches it"
     reason = alone if miss in infeasible.alone else "no plan meets it together with the others"
     yield Text(f"Tightest: {_miss_text(miss)}: {reason}.")
     others = [each for each in (*infeasible.alone, *infeasible.together) if each.metric != miss.metric]
@@ -243,7 +243,7 @@ def _limit_text(name: str, value: float) -> str:
 def _miss_text(miss: Miss) -> str:
     title = METRICS[miss.metric].title
     if miss.metric == "memory_bytes":
-        return f"memory of a device {size(miss.limit)}, the least that a plan needs {size(miss.reached)}"
+        return f"memory of a device {size(miss.limit)}, {size(miss.reached)} is the least that is needed"
     reached, gap = _value_text(miss.metric, miss.reached), _value_text(miss.metric, miss.gap)
     return f"{title} {_value_text(miss.metric, miss.limit)} is asked, {reached} is the best, off by {gap}"
 

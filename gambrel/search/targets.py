@@ -66,7 +66,8 @@ class Limits:
     """What a plan has to meet; None does not limit. All but the throughput are upper bounds.
 
     Attributes:
-        ttft_s, tpot_s, latency_s, energy_per_token_j, power_w, usd_per_million_tokens, usd_per_h: As METRICS.
+        ttft_s, tpot_s, latency_s, memory_bytes, energy_per_token_j, power_w, usd_per_million_tokens, usd_per_h: As
+            METRICS; memory is limited by the device's own too.
         tokens_per_s: Least throughput.
         tokens_per_s_per_user: Least throughput of one user.
     """
@@ -74,6 +75,7 @@ class Limits:
     ttft_s: float | None = None
     tpot_s: float | None = None
     latency_s: float | None = None
+    memory_bytes: float | None = None
     energy_per_token_j: float | None = None
     power_w: float | None = None
     usd_per_million_tokens: float | None = None
