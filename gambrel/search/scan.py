@@ -128,11 +128,11 @@ def make_grid(group: Group, space: Space, aim: Aim) -> Grid:
         batch = degrees["dp"] * _along(np.array(REPLICA_BATCHES, dtype=np.float64), 2)
     replica = np.ceil(batch / degrees["dp"])
     chunks = _along(np.array(space.chunks(aim.work.isl)), 3)
-    halves = _along(np.array(space.sub_batches or SUB_BATCHES, dtype=np.float64), 4)
-    if staged:
-        halves = np.ones((1,) * AXES)
-    prefill = _parts(space.prefill_microbatches, PREFILL_PARTS if staged else (1,), degrees["pp"], replica, 5)
-    decode = _parts(space.microbatches, PARTS if staged else (1,), degrees["pp"], replica, 6)
+    asked = space.sub_batches or SUB_BATCHES
+    halves = _along(np.array((1,) if staged else asked, dtype=np.float64), 4)  # stages overlap transfers already
+    each = _Sequences(batch=batch, replica=replica, pp=degrees["pp"])
+    prefill = _parts(space.prefill_microbatches, PREFILL_PARTS if staged else (1,), each, 5)
+    decode = _parts(space.microbatches, PARTS if staged else (1,), each, 6)
     if aim.batching == "continuous":
         prefill = prefill._replace(parts=np.ones((1,) * AXES), valid=np.ones((1,) * AXES, dtype=np.bool_))
     points = Points.of(
@@ -148,7 +148,7 @@ def make_grid(group: Group, space: Space, aim: Aim) -> Grid:
         **degrees,
     )
     real = (group.placements >= 0).reshape(*group.placements.shape, 1, 1, 1, 1, 1)
-    enough = (halves <= 1.0) | (replica >= halves)
+    enough = ((halves <= 1.0) | (replica >= halves)) & (not staged or 1 in asked)
     valid = real & enough & prefill.valid & decode.valid
     shape = np.broadcast_shapes(*(getattr(points, name).shape for name in Points.__slots__), valid.shape)
     return Grid(points, np.broadcast_to(valid, shape))
@@ -159,13 +159,18 @@ class _Parts(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def _parts(asked: tuple[int, ...] | None, multiples: tuple[int, ...], pp: Array, replica: Array, axis: int) -> _Parts:
+class _Sequences(NamedTuple):
+    batch: Array
+    replica: Array
+    pp: Array
+
+
+def _parts(asked: tuple[int, ...] | None, multiples: tuple[int, ...], each: _Sequences, axis: int) -> _Parts:
     """Micro-batches along an axis: as asked, at most a batch, or multiples of the stages, at most a replica's batch."""
     if asked is not None:
         parts = _along(np.array(asked, dtype=np.float64), axis)
-        return _Parts(parts, parts <= replica)
-    wanted = pp * _along(np.array(multiples, dtype=np.float64), axis)
-    parts = np.minimum(wanted, replica)
+        return _Parts(parts, parts <= each.batch)
+    parts = np.minimum(each.pp * _along(np.array(multiples, dtype=np.float64), axis), each.replica)
     before = np.roll(parts, 1, axis=axis)
     number = _along(np.arange(parts.shape[axis], dtype=np.float64), axis)
     return _Parts(parts, (parts != before) | (number == 0.0))
