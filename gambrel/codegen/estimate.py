@@ -1,8 +1,7 @@
 """The graph of an estimate: what `evaluate` computes for a compiled variant, with its numbers as inputs."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import cast
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 
 from gambrel.codegen.graph import Graph
 from gambrel.codegen.tracing import Trace
@@ -16,7 +15,8 @@ from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
-_TITLES = {"batch": "batch", "isl": "prompt tokens", "osl": "output tokens", "prefix": "cached tokens"}
+TITLES = {"batch": "batch", "isl": "prompt tokens", "osl": "output tokens", "prefix": "cached tokens"}
+"""Of the lengths, for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,8 @@ def trace_steady(variant: Variant, device: Device, points: Points, engine: Engin
     """
 
     def run(machine: Device, where: Points) -> dict[str, Array]:
-        return dict(_paths(steady(variant, machine, rates_of(machine), where, engine), ""))
+        state = steady(variant, machine, rates_of(machine), where, engine)
+        return {field.name: getattr(state, field.name) for field in fields(state)}
 
     return _traced(device, points, run)
 
@@ -74,7 +75,7 @@ def trace_steady(variant: Variant, device: Device, points: Points, engine: Engin
 def _traced(device: Device, points: Points, run: Callable[[Device, Points], dict[str, Array]]) -> EstimateGraph:
     numbers = device_numbers(device)
     asked = {
-        name: DeviceNumber(name=name, title=_TITLES[name], unit="count", value=float(getattr(points, name)))
+        name: DeviceNumber(name=name, title=TITLES[name], unit="count", value=float(getattr(points, name)))
         for name in LENGTHS
         if float(getattr(points, name)) > 0.0
     }
@@ -88,22 +89,39 @@ def _traced(device: Device, points: Points, run: Callable[[Device, Points], dict
 def results(evaluation: Evaluation, points: Points) -> dict[str, Array]:
     """Every number of an evaluation by its path, but for its rows, and energy and money by the output token."""
     tokens = points.batch * points.osl
-    out = dict(_paths(evaluation, ""))
+    out = {name: getattr(evaluation, name) for name in _WHOLE}
+    out |= {f"memory_bytes.{kind}": value for kind, value in evaluation.memory_bytes.items()}
     if evaluation.energy_j is not None:
-        out["energy_per_token_j"] = evaluation.energy_j / tokens
+        out |= {"energy_j": evaluation.energy_j, "energy_per_token_j": evaluation.energy_j / tokens}
     if evaluation.usd is not None:
-        out["usd_per_million_tokens"] = evaluation.usd * 1e6 / tokens
+        out |= {"usd": evaluation.usd, "usd_per_million_tokens": evaluation.usd * 1e6 / tokens}
+    for phase, totals in (("prefill", evaluation.prefill), ("decode", evaluation.decode)):
+        out |= {f"{phase}.{name}": getattr(totals, name) for name in _PHASE}
+        out |= {f"{phase}.by_family.{name}": value for name, value in totals.by_family.items()}
+        out |= {f"{phase}.by_bound.{name}": value for name, value in totals.by_bound.items()}
     return out
 
 
-def _paths(value: object, path: str) -> Iterator[tuple[str, Array]]:
-    if is_dataclass(value):
-        for field in fields(value):
-            yield from _paths(getattr(value, field.name), f"{path}.{field.name}" if path else field.name)
-    elif isinstance(value, Mapping):
-        for name, item in cast(Mapping[str, object], value).items():
-            yield from _paths(item, f"{path}.{name}")
-    elif isinstance(value, list | tuple) or value is None:
-        return
-    else:
-        yield path, cast(Array, value)
+_WHOLE = (
+    "ttft_s",
+    "tpot_s",
+    "latency_s",
+    "tokens_per_s",
+    "tokens_per_s_per_device",
+    "memory_total_bytes",
+    "capacity_bytes",
+)
+_PHASE = (
+    "seconds",
+    "busy_seconds",
+    "bubble_seconds",
+    "host_seconds",
+    "overlapped_seconds",
+    "floor_seconds",
+    "mfu",
+    "mbu",
+    "flops",
+    "bytes",
+    "network_bytes",
+    "joules",
+)

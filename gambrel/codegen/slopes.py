@@ -9,9 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.codegen.graph import CONSTANT, INPUT, Graph, Node
 from gambrel.codegen.operations import CONDITIONS, OPERATIONS, ROUNDINGS
+
+Vector = NDArray[np.float64]
 
 TIE = 1e-12
 """Relative difference below which two operands count as equal, and a number as whole: some thousand roundings."""
@@ -94,77 +97,98 @@ def gradient(graph: Graph, inputs: Mapping[str, float], output: str) -> dict[str
     return {node.name: adjoints[i] for i, node in enumerate(graph.nodes) if node.operation == INPUT}
 
 
-def kink(graph: Graph, inputs: Mapping[str, float], output: str, name: str) -> Kink:
-    """The derivatives of an output by one input from the left and from the right.
+def kinks(graph: Graph, inputs: Mapping[str, float], output: str) -> dict[str, Kink]:
+    """The derivatives of an output by every input from the left and from the right.
 
     Where `max` or `min` has two equal operands, the one that is picked a little further on counts. Where a rounding or
-    a condition changes at this very point, and the output with it, there is none: NaN.
+    a condition changes at this very point, and the output with it, there is none: NaN. One pass forward, with all
+    inputs and both sides at once.
 
     Raises:
-        KeyError: An input is missing, or there is no such input or output.
+        KeyError: An input is missing, or there is no such output.
     """
-    if name not in graph.inputs:
-        raise KeyError(name)
-    values = _numbers(graph, inputs)
-    return Kink(left=-_Ray(graph, values, name, -1.0).slope(output), right=_Ray(graph, values, name, 1.0).slope(output))
+    names = graph.inputs
+    slopes = _Rays(graph, _numbers(graph, inputs)).slopes[graph.outputs[output]]
+    left, right = (-slopes[0::2], slopes[1::2]) if slopes is not None else (np.zeros(len(names)),) * 2
+    return {name: Kink(left=float(a), right=float(b)) for name, a, b in zip(names, left, right, strict=True)}
 
 
-class _Ray:
-    """How every node moves as one input sets out from a point: its slope, and for conditions what holds then."""
+class _Rays:
+    """How every node moves as one input sets out from a point, for each input down and up.
 
-    def __init__(self, graph: Graph, values: Sequence[float], name: str, direction: float) -> None:
+    Attributes:
+        slopes: Of each node by direction; None where it moves in none.
+    """
+
+    def __init__(self, graph: Graph, values: Sequence[np.float64]) -> None:
         self._values = values
-        self._outputs = graph.outputs
-        self._slopes: list[float] = []
-        self._after: list[float] = []
+        self.slopes: list[Vector | None] = []
+        self._after: list[Vector | np.float64] = []
+        names, self._directions = graph.inputs, 2 * len(graph.inputs)
         with np.errstate(all="ignore"):
-            for index, node in enumerate(graph.nodes):
-                start = direction if node.operation == INPUT and node.name == name else 0.0
-                slope, after = (start, values[index]) if not node.operands else self._moved(node, index)
-                self._slopes.append(slope)
-                self._after.append(after)
+            for node, value in zip(graph.nodes, values, strict=True):
+                if node.operation == INPUT:
+                    moves = np.zeros(self._directions)
+                    moves[2 * names.index(node.name) :][:2] = -1.0, 1.0
+                    self._add(moves, value)
+                elif node.operation in CONDITIONS:
+                    self._add(None, self._holds(node))
+                else:
+                    self._add(self._slope(node, value), value)
 
-    def slope(self, output: str) -> float:
-        """Slope of an output."""
-        return self._slopes[self._outputs[output]]
+    def _add(self, slope: Vector | None, after: Vector | np.float64) -> None:
+        self.slopes.append(slope)
+        self._after.append(after)
 
-    def _moved(self, node: Node, index: int) -> tuple[float, float]:
+    def _slope(self, node: Node, value: np.float64) -> Vector | None:
+        slopes = [self.slopes[i] for i in node.operands]
         values = [self._values[i] for i in node.operands]
-        slopes = [self._slopes[i] for i in node.operands]
-        out = self._values[index]
-        if node.operation in CONDITIONS:
-            return 0.0, self._holds(node, values, slopes)
-        if node.operation in ROUNDINGS:
-            return self._rounded(node.operation, values[0], slopes[0]), out
-        if node.operation in ("max", "min") and _ties(*values):
-            return (max if node.operation == "max" else min)(slopes), out
         if node.operation == "where":
-            taken = 1 if self._after[node.operands[0]] else 2
-            same = _ties(values[taken], out)
-            return (slopes[taken] if same else np.nan), out
-        if not any(slopes):
-            return 0.0, out
-        found = SLOPES.get(node.operation)
-        parts = found(values, out) if found else ()
-        return sum(float(d) * s for d, s in zip(parts, slopes, strict=True) if d != 0.0 and s != 0.0), out
+            return self._selected(node, value)
+        if all(slope is None for slope in slopes):
+            return None
+        if node.operation in ROUNDINGS:
+            return _rounded(node.operation, values[0], slopes[0])
+        moves = [np.zeros(self._directions) if slope is None else slope for slope in slopes]
+        if node.operation in ("max", "min") and _ties(*values):
+            return np.asarray(OPERATIONS[node.operation](*moves))
+        out = np.zeros(self._directions)
+        for factor, move in zip(SLOPES[node.operation](values, value), moves, strict=True):
+            if factor != 0.0:
+                out = out + factor * move
+        return out
 
-    def _holds(self, node: Node, values: Sequence[float], slopes: Sequence[float]) -> float:
+    def _selected(self, node: Node, value: np.float64) -> Vector | None:
+        """Of the operand that is selected a little further on, where its value is the same."""
+        condition, yes, no = node.operands
+        after, sides = self._after[condition], [self.slopes[yes], self.slopes[no]]
+        steady = np.ndim(after) == 0
+        if steady and sides[0 if after else 1] is None:
+            return None
+        picked = [
+            np.where(_ties(self._values[i], value), 0.0 if slope is None else slope, np.nan)
+            for i, slope in zip((yes, no), sides, strict=True)
+        ]
+        return np.where(after != 0.0, picked[0], picked[1]) * np.ones(self._directions)
+
+    def _holds(self, node: Node) -> Vector | np.float64:
         """Whether a condition holds a little further on."""
         if node.operation in ("and", "or", "not"):
-            after = [self._after[i] for i in node.operands]
-            return float(OPERATIONS[node.operation](*after))
-        if _ties(*values) and slopes[0] != slopes[1]:
-            values = slopes
-        return float(OPERATIONS[node.operation](*values))
+            return np.float64(1.0) * OPERATIONS[node.operation](*(self._after[i] for i in node.operands))
+        now = OPERATIONS[node.operation](*(self._values[i] for i in node.operands))
+        if not _ties(*(self._values[i] for i in node.operands)):
+            return np.float64(now)
+        left, right = (0.0 if (slope := self.slopes[i]) is None else slope for i in node.operands)
+        return np.where(np.equal(left, right), now, OPERATIONS[node.operation](left, right))
 
-    @staticmethod
-    def _rounded(operation: str, value: float, slope: float) -> float:
-        """Zero, or NaN where the next step begins here."""
-        if slope == 0.0:
-            return 0.0
-        step = value - 0.5 if operation == "rint" else value
-        leaves = slope > 0.0 if operation == "ceil" else slope < 0.0 if operation == "floor" else True
-        return np.nan if _ties(step, np.rint(step)) and leaves else 0.0
+
+def _rounded(operation: str, value: float, slope: Vector | None) -> Vector | None:
+    """Zero, or NaN where the next step begins here."""
+    step = value - 0.5 if operation == "rint" else value
+    if slope is None or not _ties(step, np.rint(step)):
+        return None
+    leaves = slope > 0.0 if operation == "ceil" else slope < 0.0 if operation == "floor" else slope != 0.0
+    return np.where(leaves, np.nan, 0.0)
 
 
 def _numbers(graph: Graph, inputs: Mapping[str, float]) -> list[np.float64]:
@@ -173,4 +197,4 @@ def _numbers(graph: Graph, inputs: Mapping[str, float]) -> list[np.float64]:
 
 
 def _ties(x: float, y: float) -> bool:
-    return x == y or abs(x - y) <= TIE * max(abs(x), abs(y))
+    return bool(x == y or abs(x - y) <= TIE * max(abs(x), abs(y)))

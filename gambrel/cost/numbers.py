@@ -92,7 +92,7 @@ def _rates(device: Device) -> Iterator[_Found]:
     for name, value in device.matrix_flops_per_s.items():
         yield f"matrix.{name}", f"matrix peak, {name}", "FLOP/s", value
     yield "vector", "vector peak", "FLOP/s", device.vector_flops_per_s
-    yield "clock", "clock of what no peak says", "Hz", device.clock_hz
+    yield "clock", "clock of loads and cache", "Hz", device.clock_hz
 
 
 def _memory(device: Device) -> Iterator[_Found]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gambrel.codegen.operations import CONDITIONS, OPERATIONS, ROUNDINGS
-from gambrel.codegen.slopes import SLOPES, gradient, kink
+from gambrel.codegen.slopes import SLOPES, Kink, gradient, kinks
 from gambrel.codegen.tracing import Trace
 
 
@@ -63,19 +63,24 @@ def test_the_branch_that_is_not_taken_does_not_count():
     ],
 )
 def test_kinks(function, point, left, right):
-    found = kink(graph_of(function, "x"), {"x": point}, "out", "x")
+    found = kinks(graph_of(function, "x"), {"x": point}, "out")["x"]
     assert found.left == pytest.approx(left, nan_ok=True)
     assert found.right == pytest.approx(right, nan_ok=True)
 
 
 def test_a_kink_is_by_one_input():
     graph = graph_of(lambda x, y: np.maximum(x, y) * y, "x", "y")
-    point = {"x": 2.0, "y": 2.0}
-    by_x, by_y = (kink(graph, point, "out", name) for name in "xy")
-    assert (by_x.left, by_x.right) == (0.0, 2.0)
-    assert (by_y.left, by_y.right) == (2.0, 4.0)
+    found = kinks(graph, {"x": 2.0, "y": 2.0}, "out")
+    assert (found["x"].left, found["x"].right) == (0.0, 2.0)
+    assert (found["y"].left, found["y"].right) == (2.0, 4.0)
 
 
-def test_an_input_that_is_not_there():
-    with pytest.raises(KeyError):
-        kink(graph_of(lambda x: x + 1.0, "x"), {"x": 1.0}, "out", "y")
+def test_a_constant_has_no_kink():
+    assert kinks(graph_of(lambda x: 0.0 * x, "x"), {"x": 2.0}, "out") == {}
+
+
+def test_without_ties_both_sides_have_the_slope():
+    graph = graph_of(lambda x, y: np.where(x > y, np.maximum(x, y) ** 3.0, y) / (x + np.ceil(y)), "x", "y")
+    point = {"x": 2.0, "y": 1.5}
+    for name, slope in gradient(graph, point, "out").items():
+        assert kinks(graph, point, "out")[name] == Kink(left=slope, right=slope)
