@@ -56,6 +56,12 @@ COMMANDS = (
         "at half and at twice as many.",
     ),
     Command(
+        "require",
+        "gambrel.cli.require:require",
+        "Say what a machine needs to meet targets: bandwidth, compute, links, memory.",
+        "Each number alone with the others as they are, all rates by one factor, and the least joint change.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",

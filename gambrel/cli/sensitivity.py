@@ -4,7 +4,7 @@ from typing import Literal
 
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
-from gambrel.search.sensitivity import MetricName
+from gambrel.search.metrics import MetricName
 from gambrel.search.sensitivity import sensitivity as ask_sensitivity
 
 

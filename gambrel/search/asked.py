@@ -8,7 +8,7 @@ from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.checks import check_plan
-from gambrel.estimation.evaluate import evaluate
+from gambrel.estimation.evaluate import Evaluation, evaluate
 from gambrel.estimation.points import Plan, Points, Workload
 from gambrel.estimation.resolve import Resolved, resolve
 from gambrel.estimation.variant import Variant, compile_variant
@@ -46,10 +46,14 @@ class Asked:
         """The design point."""
         return self.resolved.points(self.workload)
 
-    def results(self, device: Device | None = None) -> dict[str, Array]:
-        """Every number of the estimate by its path, on this device or on one with other numbers."""
+    def evaluate(self, device: Device | None = None) -> Evaluation:
+        """The estimate on this device, or on one with other numbers."""
         used = device or self.device
-        return results(evaluate(self.variant, used, rates_of(used), self.points, self.engine), self.points)
+        return evaluate(self.variant, used, rates_of(used), self.points, self.engine)
+
+    def results(self, device: Device | None = None) -> dict[str, Array]:
+        """Every number of the estimate by its path."""
+        return results(self.evaluate(device), self.points)
 
 
 def ask(

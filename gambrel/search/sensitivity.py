@@ -11,9 +11,8 @@ ramps, and the engine's time on the host.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, NamedTuple
 
 from gambrel.codegen.estimate import TITLES, EstimateGraph, trace_estimate
 from gambrel.codegen.slopes import Kink, gradient, kinks
@@ -22,40 +21,11 @@ from gambrel.errors import PlanError, Problem
 from gambrel.estimation.api import Machine, Model
 from gambrel.estimation.points import LENGTHS, Plan, Workload
 from gambrel.search.asked import Asked, ask
+from gambrel.search.metrics import METRICS, Metric, MetricName
 from gambrel.units import Dimension
 
 SMOOTH = 1e-9
 """Difference of the elasticities from both sides that counts as none."""
-
-
-class Metric(NamedTuple):
-    """One answer of an estimate.
-
-    Attributes:
-        path: Its name among the results.
-        title: For people.
-        unit: What it is measured in.
-        time_power: The power of time in it: 1 for a time, -1 for a rate.
-    """
-
-    path: str
-    title: str
-    unit: Dimension
-    time_power: int
-
-
-MetricName = Literal["ttft", "tpot", "latency", "tokens-per-s", "energy-per-token", "usd-per-million-tokens", "memory"]
-
-METRICS: Mapping[MetricName, Metric] = {
-    "ttft": Metric("ttft_s", "TTFT", "s", 1),
-    "tpot": Metric("tpot_s", "TPOT", "s", 1),
-    "latency": Metric("latency_s", "request latency", "s", 1),
-    "tokens-per-s": Metric("tokens_per_s", "output tokens/s", "count", -1),
-    "energy-per-token": Metric("energy_per_token_j", "energy per output token", "J", 0),
-    "usd-per-million-tokens": Metric("usd_per_million_tokens", "price of a million output tokens", "USD", 0),
-    "memory": Metric("memory_total_bytes", "memory of the fullest device", "B", 0),
-}
-"""What can be asked about."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
