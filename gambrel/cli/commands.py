@@ -49,6 +49,19 @@ COMMANDS = (
     ),
     Command("fleet", "gambrel.cli.fleet:fleet", "Find the cheapest machines for a mix of requests."),
     Command(
+        "sensitivity",
+        "gambrel.cli.sensitivity:sensitivity",
+        "Say what an estimate depends on: the change for 1 % more of each number.",
+        "Exact derivatives for the numbers of the device; for the batch and its lengths, which are whole, the answers "
+        "at half and at twice as many.",
+    ),
+    Command(
+        "require",
+        "gambrel.cli.require:require",
+        "Say what a machine needs to meet targets: bandwidth, compute, links, memory.",
+        "Each number alone with the others as they are, all rates by one factor, and the least joint change.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",

@@ -1,1 +1,1 @@
-"""Code that is generated from a compiled variant: the same arithmetic in another language."""
+"""The arithmetic of a compiled variant as a graph: its slopes, and the same in another language."""

@@ -29,7 +29,7 @@ SLOWDOWNS = (1.0, 4.0 / 3.0, 2.0, 4.0)
 """Slowdowns of the clock at which a limited kernel is priced; a time is linear in the slowdown between them."""
 
 HALVINGS = 24
-"""Steps of the search for the slowdown that meets a power limit: a relative error below 1e-6."""
+"""Steps of the search for the slowdown that meets a power limit, before the secant: a relative error below 1e-6."""
 
 TILE = 128.0
 """Edge of the tile of a matrix product, for the operands that its units fetch from the cache."""
@@ -116,13 +116,17 @@ def work(kernel: Kernel, device: Device) -> Work:
     power = device.power
     if isinstance(kernel, Transfer):
         levels = crossed_levels(kernel, device)
-        return Work(0.0, sum((level_bytes(kernel, x) * (x.link.energy_per_byte_j or 0.0) for x in levels), 0.0))
+        return Work(0.0, sum((level_bytes(kernel, x) * _known(x.link.energy_per_byte_j) for x in levels), 0.0))
     moved = kernel_bytes(kernel)
     flops = kernel_flops(kernel)
     core = flops * energy_per_flop(device, "fp32" if isinstance(kernel, MemoryBound) else kernel.rate)
     if power.energy_per_cache_byte_j is not None:
         core = core + np.maximum(flops * _fetched_per_flop(kernel), moved) * power.energy_per_cache_byte_j
-    return Work(core, moved * (power.energy_per_byte_j or 0.0))
+    return Work(core, moved * _known(power.energy_per_byte_j))
+
+
+def _known(energy: Number | None) -> Number:
+    return 0.0 if energy is None else energy
 
 
 def _fetched_per_flop(kernel: Kernel) -> float:
@@ -231,14 +235,25 @@ def _limited(costs: list[KernelCost], spent: Work, device: Device) -> OperatingP
         middle = (low + high) / 2.0
         enough = curve.watts(middle) <= cap
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    running = curve.seconds(high)
+    slower = np.where(meets, low, _crossing(curve, cap, low, high))
+    running = curve.seconds(slower)
     with np.errstate(divide="ignore", invalid="ignore"):
-        above = np.maximum(curve.watts(high) - curve.idle, 0.0) * running
+        above = np.maximum(curve.watts(slower) - curve.idle, 0.0) * running
         resting = np.where(above > 0.0, above / np.maximum(cap - curve.idle, 0.0), 0.0)
     seconds = np.where(meets, running, np.maximum(running, resting))
     joules = np.minimum(curve.idle * seconds + above, cap * seconds)
     bound = costs[0].bound
     for slowdown, cost in zip(SLOWDOWNS[1:], costs[1:], strict=True):
-        bound = np.where(high >= slowdown, cost.bound, bound)
+        bound = np.where(slower >= slowdown, cost.bound, bound)
     seconds, bound, joules = np.broadcast_arrays(seconds, bound, joules)
     return OperatingPoint(seconds, bound, joules)
+
+
+def _crossing(curve: _Curve, cap: Number, low: Array, high: Array) -> Array:
+    """The slowdown between two near ones at which the power, linear between them, meets the limit.
+
+    A secant after the halvings: the answer also has the slope of the curve, which halves of a bracket do not have.
+    """
+    before, after = curve.watts(low), curve.watts(high)
+    share = np.clip((before - cap) / np.maximum(before - after, 1e-300), 0.0, 1.0)
+    return low + share * (high - low)

@@ -1,0 +1,156 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gambrel.cost.engines.parameters import DEFAULTS
+from gambrel.cost.numbers import START_UPS, with_numbers
+from gambrel.cost.rates import rates_of
+from gambrel.errors import PlanError
+from gambrel.estimation.api import estimate, machine
+from gambrel.estimation.evaluate import evaluate
+from gambrel.estimation.points import Plan, Workload
+from gambrel.hardware.device import Device
+from gambrel.search.asked import Asked, ask
+from gambrel.search.metrics import METRICS
+from gambrel.search.sensitivity import sensitivity
+
+QUESTION = {"plan": Plan(tp=8), "workload": Workload(batch=64, isl=4096, osl=512)}
+TIMES = ("launch", "overhead", "latency", "ramp", "time", "after", "floor", "hop")
+"""How the names of engine parameters end that are times."""
+
+
+def time_power(name: str) -> int:
+    return 1 if name.endswith(TIMES) else -1 if name.endswith("_per_s") else 0
+
+
+def slower_kernels(device: Device, factor: float) -> Device:
+    """The device with the times of its engine's parameters longer by a factor, and their rates lower.
+
+    But for the start-ups of transfers, which belong to their link.
+    """
+    families = {name.split("@")[0] for name in device.parameters} | set(DEFAULTS)
+    families |= {f"collective_{link.name}" for link in device.links}
+    filled = {name: dict(values) for name, values in device.parameters.items()}
+    for family in families & {*DEFAULTS, *(f"collective_{link.name}" for link in device.links)}:
+        default = DEFAULTS[family.split("_")[0] if family.startswith("collective") else family]
+        known = {n: getattr(default, n) for n in default.__dataclass_fields__ if not math.isnan(getattr(default, n))}
+        filled[family] = {**known, **filled.get(family, {})}
+    scaled = {
+        family: {
+            name: value * factor ** (0 if family.startswith("collective") and name in START_UPS else time_power(name))
+            for name, value in values.items()
+        }
+        for family, values in filled.items()
+    }
+    return replace(device, parameters=scaled)
+
+
+def slower_host(asked: Asked, factor: float) -> Asked:
+    times = {n: getattr(asked.engine, n) * factor for n in asked.engine.__dataclass_fields__ if n.endswith("_s")}
+    return replace(asked, engine=replace(asked.engine, **times))
+
+
+CASES = {
+    "dense": ("llama-3.1-70b", "h200-sxm", QUESTION),
+    "eager host": ("llama-3.1-8b", "h100-sxm", {"plan": Plan(tp=2, engine="vllm-2023-eager")}),
+    "experts": ("deepseek-v3", "b200-sxm", {"plan": Plan(dp=16, ep=16), "workload": Workload(batch=64)}),
+    "stages": ("mixtral-8x7b", "mi300x", {"plan": Plan(tp=4, pp=2), "workload": Workload(batch=16)}),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "metric"),
+    [
+        *(("dense", metric) for metric in METRICS if metric not in ("memory", "tokens_per_s_per_device")),
+        ("eager host", "ttft"),
+        ("eager host", "energy_per_token"),
+        ("experts", "tpot"),
+        ("stages", "tokens_per_s"),
+    ],
+)
+def test_elasticities_add_up_to_the_power_of_time(case, metric):
+    """Scaling every time by f and every rate by 1/f scales a time by f, a rate by 1/f, and energy and money not."""
+    model, device, question = CASES[case]
+    found = sensitivity(model, device, metric, **question)
+    asked, step = ask(model, device, **question), 1e-5
+
+    def at(factor: float) -> float:
+        moved = slower_host(asked, factor)
+        return float(moved.results(slower_kernels(asked.device, factor))[METRICS[metric].path])
+
+    # What the numbers of the device leave to the times of kernels and host is their own share.
+    assert found.fixed == pytest.approx((at(1.0 + step) - at(1.0 - step)) / (2.0 * step * at(1.0)), abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_elasticities_are_those_of_finite_differences(metric):
+    found = sensitivity("llama-3.1-70b", "h200-sxm", metric, **QUESTION)
+    asked, step, count = ask("llama-3.1-70b", "h200-sxm", **QUESTION), 1e-5, len(found.numbers)
+    # Row i is a little less, row i + count a little more of number i.
+    factors = 1.0 + step * np.concatenate([-np.eye(count), np.eye(count)])
+    moved = with_numbers(asked.device, {each.name: each.value * factors[:, i] for i, each in enumerate(found.numbers)})
+    low, high = np.broadcast_to(asked.results(moved)[METRICS[metric].path], (2 * count,)).reshape(2, -1)
+    for each, difference in zip(found.numbers, (high - low) / (2.0 * step * found.value), strict=True):
+        assert each.elasticity == pytest.approx(difference, abs=1e-6), each.name
+    assert [abs(each.elasticity) for each in found.numbers] == sorted(
+        (abs(each.elasticity) for each in found.numbers), reverse=True
+    )
+
+
+def test_counts_are_estimates_at_half_and_twice():
+    found = sensitivity("llama-3.1-70b", "h200-sxm", "tpot", **QUESTION)
+    by_name = {each.name: each for each in found.counts}
+    now, half, twice = (
+        estimate("llama-3.1-70b", "h200-sxm", plan=Plan(tp=8), workload=Workload(batch=b, isl=4096, osl=512)).tpot_s
+        for b in (64, 32, 128)
+    )
+    batch = by_name["batch"]
+    assert found.value == now
+    assert (batch.half, batch.twice) == (pytest.approx(half / now), pytest.approx(twice / now))
+    assert batch.elasticity == pytest.approx(math.log(twice / half) / math.log(4.0))
+    assert set(by_name) == {"batch", "isl", "osl"}, "nothing is cached beforehand"
+
+
+def test_microbatches_follow_the_batch():
+    question = {"plan": Plan(pp=8), "workload": Workload(batch=8, isl=512, osl=64)}
+    found = sensitivity("llama-3.1-70b", "h200-sxm", "tpot", **question)
+    half = estimate("llama-3.1-70b", "h200-sxm", plan=Plan(pp=8), workload=Workload(batch=4, isl=512, osl=64))
+    assert next(c for c in found.counts if c.name == "batch").half == pytest.approx(half.tpot_s / found.value)
+
+
+def test_what_cannot_run_has_no_answer():
+    found = sensitivity("opt-6.7b", "h200-sxm", "latency", workload=Workload(batch=1, isl=1500, osl=300))
+    by_name = {each.name: each for each in found.counts}
+    assert by_name["isl"].twice is None, "the model has a table of 2048 positions"
+    assert by_name["batch"].half is None, "there is no half of one sequence"
+    assert by_name["isl"].elasticity > 0.0
+
+
+def test_a_limit_that_is_just_reached_is_seen_from_both_sides():
+    """On a roofline machine whose products are exactly as long as their bytes, more of one alone changes nothing."""
+    device = machine("tpu-v5e")
+    asked = ask("llama-3.2-1b", device, workload=Workload(batch=1, isl=1024, osl=2))
+    phase = evaluate(asked.variant, device, rates_of(device), asked.points).decode
+    row = max((p for p in phase.rows if p.row.rate), key=lambda p: float(p.seconds))
+    p = device.parameters["roofline"]
+    share = float(np.ravel(row.flops / (row.bytes_read + row.bytes_written))[0])
+    peak = share * device.memory_bandwidth_bytes_per_s * p["memory_efficiency"]
+    balanced = replace(device, matrix_flops_per_s=dict.fromkeys(device.matrix_flops_per_s, peak))
+    found = sensitivity("llama-3.2-1b", balanced, "tpot", workload=asked.workload)
+    kinked = {each.name: each for each in found.numbers if each.left is not None}
+    assert kinked["matrix.bf16"].left < kinked["matrix.bf16"].right <= 0.0
+    assert kinked["memory.bandwidth"].left < kinked["memory.bandwidth"].right <= 0.0
+
+
+@pytest.mark.parametrize(
+    ("metric", "device", "osl", "why"),
+    [
+        ("tpot", "h200-sxm", 1, "a single output token"),
+        ("usd_per_million_tokens", "ascend-910b", 9, "has not the numbers"),
+    ],
+)
+def test_an_answer_that_is_not_there(metric, device, osl, why):
+    with pytest.raises(PlanError, match=why):
+        sensitivity("llama-3.2-1b", device, metric, workload=Workload(osl=osl))
