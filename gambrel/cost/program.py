@@ -174,6 +174,8 @@ class _RowGroup:
         """The mean over the span: nodes lie on a new last axis, which is averaged away."""
         if not self.rows:
             return {}
+        if not np.any(span.last > span.first):
+            return self.evaluate(device, rates, {**binding, CACHED: span.first})
         points, weights = np.polynomial.legendre.leggauss(NODES)
         middle, half = (span.first + span.last) / 2.0, (span.last - span.first + span.step) / 2.0
         # The sum over first, first + step, ..., last is close to the integral from half a step before to half behind.
@@ -228,4 +230,4 @@ def _mean(value: Array, weights: Array) -> Array:
 
 def _widen(device: Device) -> Device:
     """The device with a new last axis on its what-if arrays, so that they broadcast against the nodes."""
-    return map_numbers(device, lambda value: np.asarray(value)[..., None])
+    return map_numbers(device, lambda value: np.asarray(value)[..., None]) if has_arrays(device) else device
