@@ -116,13 +116,17 @@ def work(kernel: Kernel, device: Device) -> Work:
     power = device.power
     if isinstance(kernel, Transfer):
         levels = crossed_levels(kernel, device)
-        return Work(0.0, sum((level_bytes(kernel, x) * (x.link.energy_per_byte_j or 0.0) for x in levels), 0.0))
+        return Work(0.0, sum((level_bytes(kernel, x) * _known(x.link.energy_per_byte_j) for x in levels), 0.0))
     moved = kernel_bytes(kernel)
     flops = kernel_flops(kernel)
     core = flops * energy_per_flop(device, "fp32" if isinstance(kernel, MemoryBound) else kernel.rate)
     if power.energy_per_cache_byte_j is not None:
         core = core + np.maximum(flops * _fetched_per_flop(kernel), moved) * power.energy_per_cache_byte_j
-    return Work(core, moved * (power.energy_per_byte_j or 0.0))
+    return Work(core, moved * _known(power.energy_per_byte_j))
+
+
+def _known(energy: Number | None) -> Number:
+    return 0.0 if energy is None else energy
 
 
 def _fetched_per_flop(kernel: Kernel) -> float:
