@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gambrel.estimation.points import Plan, Workload
     from gambrel.estimation.serving import SteadyState, steady_state
     from gambrel.estimation.table import estimate_table
+    from gambrel.search.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -28,6 +29,7 @@ __all__ = [
     "machine",
     "predict_kernels",
     "steady_state",
+    "sweep",
 ]
 
 _HOMES = {
@@ -42,6 +44,7 @@ _HOMES = {
     "machine": "gambrel.estimation.api",
     "predict_kernels": "gambrel.calibration.predict",
     "steady_state": "gambrel.estimation.serving",
+    "sweep": "gambrel.search.sweep",
 }
 
 

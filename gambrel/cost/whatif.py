@@ -42,13 +42,15 @@ def stack(devices: Sequence[Device], index: NDArray[np.intp]) -> Device:
 
 
 def _layout(value: object, name: str = "") -> Hashable:
+    if isinstance(value, float):
+        return float if name not in SWITCHES else value
     if is_dataclass(value):
         return tuple(_layout(getattr(value, f.name), f.name) for f in fields(value) if f.name not in _IDENTITY)
     if isinstance(value, tuple):
         return tuple(_layout(item) for item in cast(tuple[object, ...], value))
     if isinstance(value, Mapping):
         return tuple((key, _layout(item, key)) for key, item in cast(Mapping[str, object], value).items())
-    return float if isinstance(value, float) and name not in SWITCHES else cast(Hashable, value)
+    return cast(Hashable, value)
 
 
 def _stack(values: Sequence[object], index: NDArray[np.intp]) -> object:
@@ -93,6 +95,8 @@ def _map(record: Record, change: Callable[[Number], Number]) -> Record:
 
 
 def _value(value: object, change: Callable[[Number], Number]) -> object:
+    if isinstance(value, float | int | str):
+        return value
     if isinstance(value, np.ndarray):
         return change(cast(NDArray[np.float64], value))
     if isinstance(value, Power):

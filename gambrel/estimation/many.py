@@ -1,6 +1,6 @@
 """Many design points at once: what each asks but its lengths is resolved one by one, lengths and batches are arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import NamedTuple, TypeVar
@@ -242,17 +242,17 @@ def _groups(asked: Asked, settled: Sequence[_Settled]) -> Iterator[_Group]:
     Small groups of several what-ifs on one machine are stacked; large ones gain nothing from that.
     """
     each = np.prod(asked.shape) / max(len(asked.settings), 1)
-    layouts = {id(setting.device): id(setting.device) for setting in asked.settings}
-    if len(layouts) > 1 and each < PIECE_POINTS:
-        seen: dict[object, int] = {}
-        for setting in asked.settings:
-            machine = id(setting.device)
-            if layouts[machine] == machine:
-                layouts[machine] = seen.setdefault(layout(setting.device), machine)
+    devices = {id(setting.device): setting.device for setting in asked.settings}
+    stacked = len(devices) > 1 and each < PIECE_POINTS
+    first: dict[Hashable, int] = {}
+    kinds = {
+        machine: first.setdefault(layout(device), machine) if stacked else machine
+        for machine, device in devices.items()
+    }
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, (setting, one) in enumerate(zip(asked.settings, settled, strict=True)):
         if one.structure is not None and not one.problems:
-            key = (one.structure, one.plan.engine, one.plan.pp, layouts[id(setting.device)])
+            key = (one.structure, one.plan.engine, one.plan.pp, kinds[id(setting.device)])
             groups.setdefault(key, []).append(number)
     for numbers in groups.values():
         one = settled[numbers[0]]
