@@ -138,6 +138,7 @@ class RunFolder:
         Raises:
             UsageError: It cannot be written.
         """
+        self._keep()  # of one whose writing was interrupted
         self._adding = record = _part_record(part, data)
         with _writing(self._folder):
             _write(self._folder / record.file, data)

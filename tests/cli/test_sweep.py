@@ -12,8 +12,8 @@ import pytest
 
 COMMAND = "import sys; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
 QUESTION = ("sweep", "llama-3.2-1b", "--batch", "1-64", "--isl", "64-2048*2", "--osl", "16,64", "--plan.tp", "1,2,3")
-MANY_PARTS = ("--part-rows", "12")
-"""768 rows per number of tp, in parts that each take some milliseconds."""
+MANY_PARTS = ("--part-rows", "24")
+"""2304 rows in parts that each take some milliseconds."""
 
 
 def start(*args: str) -> subprocess.Popen:
@@ -59,7 +59,7 @@ def test_killed_in_the_middle_it_goes_on_and_gives_the_same_bytes(cli, toy, tmp_
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_interrupted_it_says_how_to_go_on(cli, toy, tmp_path, workers):
+def test_interrupted_it_says_how_to_go_on(toy, tmp_path, workers):
     folder = tmp_path / "run"
     question = (*QUESTION, "--on", toy, *MANY_PARTS, "-o", str(folder))
     process = start(*question, "--workers", workers)
@@ -74,7 +74,6 @@ def test_interrupted_it_says_how_to_go_on(cli, toy, tmp_path, workers):
     expected = f"interrupted: {count} files are in {folder}; give the same command again to go on"
     assert stderr.splitlines()[-1] == expected
     assert "Traceback" not in stderr
-    assert cli(*question).code == 0
 
 
 def test_summary(cli, toy, tmp_path):
