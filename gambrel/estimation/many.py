@@ -128,12 +128,16 @@ def counts(name: str, values: Sequence[object]) -> Array:
         column = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         column = np.full(len(values), np.nan)
-    least = 0.0 if name == "prefix" else 1.0
-    good = (column == np.floor(column)) & (column >= least) & (column <= LARGEST)
-    if not good.all():
-        first = values[int(np.argmin(good))]
-        Workload(**{name: first})  # pyright: ignore[reportArgumentType]  (raises, and says what is wrong)
+    bad = first_bad(name, column)
+    if bad is not None:
+        Workload(**{name: values[bad]})  # pyright: ignore[reportArgumentType]  (raises, and says what is wrong)
     return column
+
+
+def first_bad(name: str, column: Array) -> int | None:
+    """Where the first value stands that is no count; None where all are."""
+    good = (column == np.floor(column)) & (column >= (0.0 if name == "prefix" else 1.0)) & (column <= LARGEST)
+    return None if good.all() else int(np.argmin(good))
 
 
 def answer(architecture: Architecture, asked: Asked, *, allow_unpriced: bool = False) -> Answers:
@@ -256,10 +260,11 @@ def _groups(asked: Asked, settled: Sequence[_Settled]) -> Iterator[_Group]:
             groups.setdefault(key, []).append(number)
     for numbers in groups.values():
         one = settled[numbers[0]]
-        assert one.structure is not None
         member = np.zeros(len(settled), dtype=np.bool_)
         member[numbers] = True
-        yield _Group(one.structure, one.plan.engine, _rows(member[asked.setting]))
+        rows = member[asked.setting]
+        if one.structure is not None and rows.any():
+            yield _Group(one.structure, one.plan.engine, _rows(rows))
 
 
 def _rows(member: Flags) -> Rows:
