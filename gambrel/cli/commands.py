@@ -61,6 +61,11 @@ COMMANDS = (
         "All options of the batch and of the plan, --on, --devices and --set take lists; the rows are their product. "
         "An interrupted sweep goes on when the same command is given again.",
     ),
+    Command(
+        "compare",
+        "gambrel.cli.compare:compare",
+        "Say what changed between two sweeps, or between two estimates.",
+    ),
     Command("accuracy", "gambrel.cli.accuracy:accuracy", "Score estimates against measured kernels, beside roofline."),
     Command(
         "calibrate",

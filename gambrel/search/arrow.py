@@ -5,13 +5,17 @@
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.calibration.importers.arrow import require_pyarrow
 from gambrel.cost.vectorise import Array
+from gambrel.errors import Problem, UsageError
 from gambrel.estimation.many import COUNTS, FLAGS, Answers, Words
+from gambrel.estimation.metrics import METRICS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -22,7 +26,7 @@ METADATA = b"gambrel"
 COMPRESSION = "zstd"
 LEVEL = 1
 
-__all__ = ["METADATA", "read_note", "require_pyarrow", "to_parquet", "to_table"]
+__all__ = ["METADATA", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
 
 
 def to_table(answers: Answers, more: Mapping[str, Array | Words] | None = None) -> "pyarrow.Table":
@@ -83,3 +87,21 @@ def read_note(data: bytes) -> dict[str, object] | None:
         return json.loads(metadata[METADATA])
     except (pyarrow.ArrowInvalid, OSError, KeyError, ValueError):
         return None
+
+
+def read_answers(file: Path) -> tuple[dict[str, Array], NDArray[np.int32], list[str]]:
+    """The metrics of a part, NaN where there is none, and its statuses as codes and their texts.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(file, columns=[*METRICS, "status"])
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise UsageError(Problem(where=str(file), what=f"cannot be read: {error}")) from None
+    status = table.column("status").combine_chunks()
+    metrics = {name: table.column(name).to_numpy() for name in METRICS}
+    return metrics, status.indices.to_numpy(), status.dictionary.to_pylist()

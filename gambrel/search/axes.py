@@ -1,7 +1,7 @@
 """A product of lists whose rows are numbered and never listed: rows and parts by their index alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,6 +83,9 @@ class Parts:
 
     def __len__(self) -> int:
         return math.prod(self._sizes[: max(self._cut - 1, 0)]) * self._pieces
+
+    def __iter__(self) -> Iterator[Part]:
+        return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int) -> Part:
         if not 0 <= number < len(self):
