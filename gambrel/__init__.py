@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gambrel.estimation.points import Plan, Workload
     from gambrel.estimation.serving import SteadyState, steady_state
     from gambrel.estimation.table import estimate_table
+    from gambrel.search.batch import evaluate_batch  # pyright: ignore[reportUnknownVariableType]  (pyarrow has no types)
+    from gambrel.search.sweep import sweep
 
 __version__ = "0.1.0"
 
@@ -24,10 +26,12 @@ __all__ = [
     "compile",
     "estimate",
     "estimate_table",
+    "evaluate_batch",
     "load",
     "machine",
     "predict_kernels",
     "steady_state",
+    "sweep",
 ]
 
 _HOMES = {
@@ -38,10 +42,12 @@ _HOMES = {
     "compile": "gambrel.estimation.api",
     "estimate": "gambrel.estimation.api",
     "estimate_table": "gambrel.estimation.table",
+    "evaluate_batch": "gambrel.search.batch",
     "load": "gambrel.estimation.api",
     "machine": "gambrel.estimation.api",
     "predict_kernels": "gambrel.calibration.predict",
     "steady_state": "gambrel.estimation.serving",
+    "sweep": "gambrel.search.sweep",
 }
 
 

@@ -37,6 +37,10 @@ class GambrelError(Exception):
         self.problems: tuple[Problem, ...] = problems
         super().__init__("\n".join(map(str, problems)))
 
+    def __reduce__(self) -> tuple[type["GambrelError"], tuple[Problem, ...]]:
+        """Errors of a worker process reach its caller whole."""
+        return type(self), self.problems
+
 
 class ProfileError(GambrelError):
     """A hardware profile (or a `--set` on it) is wrong: its author must act."""

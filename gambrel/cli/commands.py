@@ -67,6 +67,18 @@ COMMANDS = (
         "Print the IR that an estimate is made from, or its cost table.",
         "Without --on, number formats are as a machine uses them that multiplies all of them.",
     ),
+    Command(
+        "sweep",
+        "gambrel.cli.sweep:sweep",
+        "Estimate millions of points, into a folder of Parquet files.",
+        "All options of the batch and of the plan, --on, --devices and --set take lists; the rows are their product. "
+        "An interrupted sweep goes on when the same command is given again.",
+    ),
+    Command(
+        "compare",
+        "gambrel.cli.compare:compare",
+        "Say what changed between two sweeps, or between two estimates.",
+    ),
     Command("accuracy", "gambrel.cli.accuracy:accuracy", "Score estimates against measured kernels, beside roofline."),
     Command(
         "calibrate",

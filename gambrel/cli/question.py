@@ -128,15 +128,8 @@ def read_question(workload: WorkloadOptions, plan: PlanOptions, devices: str | N
         PlanError: With all options that cannot be read, or the number of combinations where it is too large.
     """
     problems: list[Problem] = []
-    columns: dict[str, Sequence[Cell]] = {}
+    columns = _columns(workload, plan, problems)
     count: int | None = None
-    asked = [(f.name, getattr(record, f.name)) for record in (workload, plan) for f in fields(record)]
-    for name, text in asked:
-        try:
-            if text is not None:
-                columns[name] = _values(_option(name), name, text)
-        except PlanError as error:
-            problems += error.problems
     try:
         count = None if devices is None else parse_count("--devices", devices)
     except PlanError as error:
@@ -147,8 +140,41 @@ def read_question(workload: WorkloadOptions, plan: PlanOptions, devices: str | N
     if question.points > MOST_POINTS:
         sizes = " x ".join(f"{len(columns[name]):,} {name}" for name in question.varied)
         what = f"{sizes} are {question.points:,} combinations"
-        raise PlanError(Problem(where="table", what=what, fix=f"Ask for at most {MOST_POINTS:,} at once"))
+        fix = f"Ask for at most {MOST_POINTS:,} at once, or ask `gambrel sweep`"
+        raise PlanError(Problem(where="table", what=what, fix=fix))
     return question
+
+
+def read_lists(
+    workload: WorkloadOptions, plan: PlanOptions, devices: str | None
+) -> tuple[dict[str, Sequence[Cell]], tuple[int, ...] | None]:
+    """The values of each option that was given, of which there may be any number, and the numbers of devices.
+
+    Raises:
+        PlanError: With all options that cannot be read.
+    """
+    problems: list[Problem] = []
+    columns = _columns(workload, plan, problems)
+    counts: tuple[int, ...] | None = None
+    try:
+        counts = None if devices is None else parse_counts("--devices", devices)
+    except PlanError as error:
+        problems += error.problems
+    if problems:
+        raise PlanError(*problems)
+    return columns, counts
+
+
+def _columns(workload: WorkloadOptions, plan: PlanOptions, problems: list[Problem]) -> dict[str, Sequence[Cell]]:
+    """The options that were given, read; what cannot be read is added to the problems."""
+    columns: dict[str, Sequence[Cell]] = {}
+    for name, text in [(f.name, getattr(record, f.name)) for record in (workload, plan) for f in fields(record)]:
+        try:
+            if text is not None:
+                columns[name] = _values(_option(name), name, text)
+        except PlanError as error:
+            problems += error.problems
+    return columns
 
 
 def read_one(workload: WorkloadOptions, plan: PlanOptions, devices: str | None, command: str) -> Question:

@@ -75,6 +75,8 @@ def _grid(sizes: Mapping[str, Array]) -> tuple[int, ...]:
 
 def has_arrays(record: Device | object) -> bool:
     """Whether a device holds what-if arrays, which must keep their axes."""
+    if isinstance(record, float | int | str):
+        return False  # nearly all that a device holds, and this is asked for every kernel
     if isinstance(record, np.ndarray):
         return True
     if is_dataclass(record):

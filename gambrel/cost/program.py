@@ -150,13 +150,13 @@ class _RowGroup:
     def evaluate(self, device: Device, rates: Rates, binding: Binding) -> dict[int, RowPrice]:
         if not self.rows:
             return {}
-        values = self.compiled(binding)
+        values, shared = self.compiled(binding), not has_arrays(device)
         made: dict[tuple[object, ...], tuple[OperatingPoint, Kernel | None]] = {}
         out: dict[int, RowPrice] = {}
         for row in self.rows:
             key = row.kernel.key if row.kernel is not None else ()
             if key not in made:
-                made[key] = _price(row.kernel, device, rates, values)
+                made[key] = _price(row.kernel, device, rates, values, shared=shared)
             point, kernel = made[key]
             out[id(row)] = RowPrice(
                 row=row,
@@ -174,6 +174,8 @@ class _RowGroup:
         """The mean over the span: nodes lie on a new last axis, which is averaged away."""
         if not self.rows:
             return {}
+        if not np.any(span.last > span.first):
+            return self.evaluate(device, rates, {**binding, CACHED: span.first})
         points, weights = np.polynomial.legendre.leggauss(NODES)
         middle, half = (span.first + span.last) / 2.0, (span.last - span.first + span.step) / 2.0
         # The sum over first, first + step, ..., last is close to the integral from half a step before to half behind.
@@ -186,9 +188,12 @@ class _RowGroup:
 
 
 def _price(
-    kernel: KernelSpec | None, device: Device, rates: Rates, values: Mapping[Expr, Array]
+    kernel: KernelSpec | None, device: Device, rates: Rates, values: Mapping[Expr, Array], *, shared: bool
 ) -> tuple[OperatingPoint, Kernel | None]:
-    """The operating point of a kernel, and the kernel with its sizes."""
+    """The operating point of a kernel, and the kernel with its sizes.
+
+    Where all points share the numbers of the device, only distinct products are priced.
+    """
     if kernel is None:
         zero = np.zeros(())
         return OperatingPoint(zero, np.full((), BOUNDS.index("latency"), dtype=np.int8), zero), None
@@ -197,8 +202,8 @@ def _price(
         kernel = replace(kernel, constants={**kernel.constants, "rate": rates(rate)})
     sizes = {name: values[size] for name, size in kernel.sizes.items()}
     bound = kernel.bind(sizes)
-    compressed = compress(sizes) if kernel.kind in (Gemm, GroupedGemm) else None
-    if compressed is not None and not has_arrays(device):
+    compressed = compress(sizes) if shared and kernel.kind in (Gemm, GroupedGemm) else None
+    if compressed is not None:
         point = operate(kernel.bind(compressed.sizes), device)
         spread = compressed.spread
         return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules)), bound
@@ -228,4 +233,4 @@ def _mean(value: Array, weights: Array) -> Array:
 
 def _widen(device: Device) -> Device:
     """The device with a new last axis on its what-if arrays, so that they broadcast against the nodes."""
-    return map_numbers(device, lambda value: np.asarray(value)[..., None])
+    return map_numbers(device, lambda value: np.asarray(value)[..., None]) if has_arrays(device) else device

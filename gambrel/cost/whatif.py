@@ -1,7 +1,7 @@
-"""What-ifs on a device: a function of every number that is an array, another clock of its units."""
+"""What-ifs on a device: several as one with arrays, a function of every array among its numbers, another clock."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -15,6 +15,60 @@ Record = TypeVar("Record", Device, Link, Power)
 def map_numbers(device: Device, change: Callable[[Number], Number]) -> Device:
     """The device with every array among its numbers changed; plain scalars stay as they are."""
     return _map(device, change)
+
+
+SWITCHES = frozenset({"tile_search"})
+"""Numbers that choose a formula, which all design points of one evaluation share."""
+
+_IDENTITY = frozenset(
+    {"name", "title", "generation", "profile_hash", "parameter_grades", "uncertainty", "fitted_ranges"}
+)
+"""What says where a device's numbers come from, and is priced nowhere."""
+
+
+def layout(device: Device) -> Hashable:
+    """All that is priced of a device, but for its numbers; devices of one layout can be stacked."""
+    return _layout(device)
+
+
+def stack(devices: Sequence[Device], index: NDArray[np.intp]) -> Device:
+    """Devices of one layout as one, an array in place of each number that differs; the rest is the first's.
+
+    Args:
+        devices: At least one; of one `layout`.
+        index: Which of them each design point has, in a shape that broadcasts against the points.
+    """
+    return cast(Device, _stack(devices, index))
+
+
+def _layout(value: object, name: str = "") -> Hashable:
+    if isinstance(value, float):
+        return float if name not in SWITCHES else value
+    if is_dataclass(value):
+        return tuple(_layout(getattr(value, f.name), f.name) for f in fields(value) if f.name not in _IDENTITY)
+    if isinstance(value, tuple):
+        return tuple(_layout(item) for item in cast(tuple[object, ...], value))
+    if isinstance(value, Mapping):
+        return tuple((key, _layout(item, key)) for key, item in cast(Mapping[str, object], value).items())
+    return cast(Hashable, value)
+
+
+def _stack(values: Sequence[object], index: NDArray[np.intp]) -> object:
+    first = values[0]
+    if all(value is first for value in values):
+        return first
+    if isinstance(first, float):
+        numbers = np.array(values, dtype=np.float64)
+        return first if np.all(numbers == first) else numbers[index]
+    if isinstance(first, Device | Power | Link):
+        names = [field.name for field in fields(first) if field.name not in _IDENTITY]
+        return replace(first, **{name: _stack([getattr(value, name) for value in values], index) for name in names})
+    if isinstance(first, tuple):
+        return tuple(_stack(items, index) for items in zip(*cast(Sequence[tuple[object, ...]], values), strict=True))
+    if isinstance(first, Mapping):
+        tables = cast(Sequence[Mapping[str, object]], values)
+        return {key: _stack([table[key] for table in tables], index) for key in tables[0]}
+    return first
 
 
 def scale_clock(device: Device, share: Number) -> Device:
@@ -41,6 +95,8 @@ def _map(record: Record, change: Callable[[Number], Number]) -> Record:
 
 
 def _value(value: object, change: Callable[[Number], Number]) -> object:
+    if isinstance(value, float | int | str):
+        return value
     if isinstance(value, np.ndarray):
         return change(cast(NDArray[np.float64], value))
     if isinstance(value, Power):

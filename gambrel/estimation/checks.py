@@ -1,10 +1,15 @@
 """Whether a plan can run at all: every rule that it breaks, with the numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.errors import PlanError, Problem
 from gambrel.estimation.placement import PLACEMENTS, neighbours
-from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.points import LENGTHS, Plan, Points, Workload
+from gambrel.estimation.resolve import plan_numbers
 from gambrel.frontends.architecture import Architecture, LatentAttention, MoE, SelfAttention
 from gambrel.hardware.device import Device
 from gambrel.passes.shard import find_strategy
@@ -30,11 +35,34 @@ def plan_problems(
     architecture: Architecture, device: Device | None, workload: Workload, plan: Plan, devices: int | None = None
 ) -> Iterator[Problem]:
     """Every rule that a resolved plan breaks; `where` names the option."""
+    yield from fixed_problems(architecture, device, plan, devices)
+    points = Points.of(**{name: float(getattr(workload, name)) for name in LENGTHS}, **plan_numbers(plan))
+    for rule in WORKLOAD_RULES:
+        if rule.broken(architecture, points):
+            yield rule.problem(architecture, workload, plan)
+
+
+def fixed_problems(
+    architecture: Architecture, device: Device | None, plan: Plan, devices: int | None = None
+) -> Iterator[Problem]:
+    """The rules that a resolved plan breaks under any workload."""
     yield from _degree_problems(plan, device, devices)
     yield from _head_problems(architecture, plan)
     yield from _expert_problems(architecture, plan)
-    yield from _length_problems(architecture, workload, plan)
+    yield from _stage_problems(architecture, plan)
     yield from placement_problems(plan)
+
+
+class WorkloadRule(NamedTuple):
+    """A rule on what a plan makes of a workload.
+
+    Attributes:
+        broken: Where among design points it is broken.
+        problem: What to say of one of them.
+    """
+
+    broken: Callable[[Architecture, Points], NDArray[np.bool_]]
+    problem: Callable[[Architecture, Workload, Plan], Problem]
 
 
 def _degree_problems(plan: Plan, device: Device | None, devices: int | None) -> Iterator[Problem]:
@@ -102,29 +130,19 @@ def _expert_problems(architecture: Architecture, plan: Plan) -> Iterator[Problem
             yield Problem(where="plan.ep", what=f"ep = {ep} exceeds the {count} experts", fix=f"Use at most {count}")
 
 
-def _length_problems(architecture: Architecture, workload: Workload, plan: Plan) -> Iterator[Problem]:
+def _stage_problems(architecture: Architecture, plan: Plan) -> Iterator[Problem]:
     if plan.pp > architecture.num_layers:
         yield Problem(
             where="plan.pp",
             what=f"{plan.pp} stages for {architecture.num_layers} layers",
             fix=f"Use at most {architecture.num_layers}",
         )
-    yield from _sub_batch_problems(workload, plan)
-    for name in ("prefill_microbatches", "microbatches"):
-        parts = getattr(plan, name) or 1
-        if parts > workload.batch:
-            what = f"{parts} microbatches of a batch of {workload.batch}"
-            yield Problem(where=f"plan.{name}", what=what, fix=f"Use at most {workload.batch}")
-    if (
-        architecture.learned_positions
-        and workload.prefix + workload.isl + workload.osl > architecture.learned_positions
-    ):
-        yield Problem(
-            where="workload",
-            what=f"prefix {workload.prefix} + isl {workload.isl} + osl {workload.osl} tokens",
-            why=f"{architecture.name} has a table of {architecture.learned_positions} learned positions",
-            fix="Ask for shorter sequences",
-        )
+    where, parts = "plan.sub_batches", plan.sub_batches
+    if parts > 2:
+        yield Problem(where=where, what=f"{parts} sub-batches", why="two halves take turns", fix="Use 1 or 2")
+    if parts > 1 and plan.pp > 1:
+        why = "stages overlap transfers by their microbatches already"
+        yield Problem(where=where, what=f"{parts} sub-batches with pp = {plan.pp}", why=why, fix="Use one of the two")
 
 
 def placement_problems(plan: Plan) -> Iterator[Problem]:
@@ -142,16 +160,48 @@ def placement_problems(plan: Plan) -> Iterator[Problem]:
         )
 
 
-def _sub_batch_problems(workload: Workload, plan: Plan) -> Iterator[Problem]:
-    where, parts = "plan.sub_batches", plan.sub_batches
-    if parts > 2:
-        yield Problem(where=where, what=f"{parts} sub-batches", why="two halves take turns", fix="Use 1 or 2")
-    if parts > 1 and plan.pp > 1:
-        why = "stages overlap transfers by their microbatches already"
-        yield Problem(where=where, what=f"{parts} sub-batches with pp = {plan.pp}", why=why, fix="Use one of the two")
-    if parts > 1 and -(-workload.batch // (plan.dp or 1)) < parts:
-        what = f"{parts} sub-batches of {-(-workload.batch // (plan.dp or 1))} sequence on each replica"
-        yield Problem(where=where, what=what, fix="Use a larger batch, or 1")
+def _halves_are_empty(_: Architecture, points: Points) -> NDArray[np.bool_]:
+    return (points.sub_batches > 1.0) & (np.ceil(points.batch / points.dp) < points.sub_batches)
+
+
+def _empty_halves(_: Architecture, workload: Workload, plan: Plan) -> Problem:
+    what = f"{plan.sub_batches} sub-batches of {-(-workload.batch // (plan.dp or 1))} sequence on each replica"
+    return Problem(where="plan.sub_batches", what=what, fix="Use a larger batch, or 1")
+
+
+def _parts_rule(name: Literal["prefill_microbatches", "microbatches"]) -> WorkloadRule:
+    """No more microbatches than sequences."""
+
+    def broken(_: Architecture, points: Points) -> NDArray[np.bool_]:
+        return np.asarray(getattr(points, name) > points.batch)
+
+    def problem(_: Architecture, workload: Workload, plan: Plan) -> Problem:
+        what = f"{getattr(plan, name)} microbatches of a batch of {workload.batch}"
+        return Problem(where=f"plan.{name}", what=what, fix=f"Use at most {workload.batch}")
+
+    return WorkloadRule(broken, problem)
+
+
+def _positions_run_out(architecture: Architecture, points: Points) -> NDArray[np.bool_]:
+    return np.asarray(points.context > (architecture.learned_positions or np.inf))
+
+
+def _too_few_positions(architecture: Architecture, workload: Workload, _: Plan) -> Problem:
+    return Problem(
+        where="workload",
+        what=f"prefix {workload.prefix} + isl {workload.isl} + osl {workload.osl} tokens",
+        why=f"{architecture.name} has a table of {architecture.learned_positions} learned positions",
+        fix="Ask for shorter sequences",
+    )
+
+
+WORKLOAD_RULES = (
+    WorkloadRule(_halves_are_empty, _empty_halves),
+    _parts_rule("prefill_microbatches"),
+    _parts_rule("microbatches"),
+    WorkloadRule(_positions_run_out, _too_few_positions),
+)
+"""What the numbers of a workload can break, one point or a million alike."""
 
 
 def _divisors(value: int) -> list[int]:

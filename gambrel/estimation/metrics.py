@@ -10,10 +10,11 @@ import numpy as np
 from gambrel.cost.compress import has_arrays
 from gambrel.cost.program import Rates
 from gambrel.cost.vectorise import Array
+from gambrel.cost.whatif import map_numbers
 from gambrel.estimation.evaluate import Evaluation, evaluate
 from gambrel.estimation.points import Points
 from gambrel.estimation.variant import Variant
-from gambrel.hardware.device import Device
+from gambrel.hardware.device import Device, Number
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
 PIECE_POINTS = 2**15
@@ -41,22 +42,31 @@ def metrics(
 
     Args:
         variant: What was compiled.
-        device: The machine; with what-if arrays among its numbers the space is evaluated in one piece.
+        device: The machine; its numbers may be what-if arrays that broadcast against the points.
         rates: Which rate the device uses for a format.
         points: Columns that broadcast against each other: a grid of axes, or one row a point.
         engine: What the software around the kernels adds.
     """
-    shape = np.broadcast_shapes(*(getattr(points, field.name).shape for field in fields(points)))
-    if has_arrays(device):
-        result = _answers(evaluate(variant, device, rates, points, engine), points)
-        whole = np.broadcast_shapes(shape, *(value.shape for value in result.values()))
-        return {name: np.broadcast_to(value, whole) for name, value in result.items()}
+    shape = np.broadcast_shapes(*(getattr(points, field.name).shape for field in fields(points)), *_shapes(device))
     out = {name: np.empty(shape) for name in METRICS}
     for piece in _pieces(shape):
-        part = _part(points, shape, piece)
-        for name, value in _answers(evaluate(variant, device, rates, part, engine), part).items():
+        part, machine = _part(points, shape, piece), _device_part(device, shape, piece)
+        for name, value in _answers(evaluate(variant, machine, rates, part, engine), part).items():
             out[name][piece] = value
     return out
+
+
+def _shapes(device: Device) -> list[tuple[int, ...]]:
+    """Shapes of the what-if arrays of a device."""
+    shapes: list[tuple[int, ...]] = []
+
+    def note(value: Number) -> Number:
+        shapes.append(np.shape(value))
+        return value
+
+    if has_arrays(device):
+        map_numbers(device, note)
+    return shapes
 
 
 def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
@@ -76,11 +86,20 @@ def _pieces(shape: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
 def _part(points: Points, shape: tuple[int, ...], piece: tuple[slice, ...]) -> Points:
     columns: dict[str, Array | float] = {}
     for field in fields(points):
-        column: Array = getattr(points, field.name)
-        own = piece[len(shape) - column.ndim :]
-        cut = tuple(s if length > 1 else slice(None) for s, length in zip(own, column.shape, strict=True))
-        columns[field.name] = column[cut]
+        columns[field.name] = _cut(getattr(points, field.name), shape, piece)
     return Points.of(**columns)
+
+
+def _device_part(device: Device, shape: tuple[int, ...], piece: tuple[slice, ...]) -> Device:
+    if not has_arrays(device):
+        return device
+    return map_numbers(device, lambda value: _cut(np.asarray(value), shape, piece))
+
+
+def _cut(column: Array, shape: tuple[int, ...], piece: tuple[slice, ...]) -> Array:
+    """The piece of an array that broadcasts to a shape."""
+    own = piece[len(shape) - column.ndim :]
+    return column[tuple(s if length > 1 else slice(None) for s, length in zip(own, column.shape, strict=True))]
 
 
 def _answers(result: Evaluation, points: Points) -> dict[str, Array]:

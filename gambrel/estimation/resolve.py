@@ -3,9 +3,12 @@
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gambrel.cost.rates import resolve_rate
+from gambrel.cost.vectorise import Array
 from gambrel.estimation.placement import PLACEMENTS
-from gambrel.estimation.points import LENGTHS, Plan, Points, Workload
+from gambrel.estimation.points import DEGREES, LENGTHS, Plan, Points, Workload
 from gambrel.estimation.variant import Structure
 from gambrel.frontends.architecture import Architecture, MoE
 from gambrel.hardware.device import Device
@@ -36,21 +39,27 @@ class Resolved:
 
     def points(self, workload: Workload) -> Points:
         """The one design point of a workload."""
-        plan = self.plan
-        lengths = {name: float(getattr(workload, name)) for name in LENGTHS}
-        return Points.of(
-            **lengths,
-            tp=float(plan.tp),
-            pp=float(plan.pp),
-            dp=float(plan.dp or 1),
-            cp=float(plan.cp),
-            ep=float(plan.ep or 1),
-            prefill_microbatches=float(plan.prefill_microbatches or 1),
-            microbatches=float(plan.microbatches or 1),
-            sub_batches=float(plan.sub_batches),
-            prefill_chunk=float(plan.prefill_chunk or math.inf),
-            placement=float(PLACEMENTS.index(plan.placement or PLACEMENTS[0])),
-        )
+        return Points.of(**{name: float(getattr(workload, name)) for name in LENGTHS}, **plan_numbers(self.plan))
+
+
+def plan_numbers(plan: Plan) -> dict[str, float]:
+    """The numbers of a plan, as the columns of Points have them; what is open counts as one, or as whole."""
+    return {
+        **{name: float(getattr(plan, name) or 1) for name in DEGREES},
+        "prefill_chunk": float(plan.prefill_chunk or math.inf),
+        "placement": float(PLACEMENTS.index(plan.placement or PLACEMENTS[0])),
+    }
+
+
+def open_microbatches(pp: Array, dp: Array, batch: Array) -> dict[str, Array]:
+    """Microbatches in prefill and in decode where a plan leaves them open; numbers may be arrays.
+
+    As many as the stages, in a prefill four times as many (see Plan), and at most the sequences of a replica; the
+    prefill of a single stage is not cut.
+    """
+    replica = np.maximum(np.ceil(batch / dp), 1.0)
+    prefill = np.where(pp > 1.0, np.minimum(4.0 * pp, replica), 1.0)
+    return {"prefill_microbatches": prefill, "microbatches": np.minimum(pp, replica)}
 
 
 def resolve(
@@ -79,9 +88,9 @@ def resolve(
         notes.append(f"strategy {strategy}: chosen from the degrees")
     spread = {"moe-ep": plan.tp, "attention-dp-moe-ep": dp * plan.cp * plan.tp}.get(strategy, 1)
     ep = plan.ep if plan.ep is not None else spread if is_moe(architecture) else 1
-    replica = max(-(-workload.batch // dp), 1)
-    microbatches = plan.microbatches or min(plan.pp, replica)
-    prefill_microbatches = plan.prefill_microbatches or (min(4 * plan.pp, replica) if plan.pp > 1 else 1)
+    parts = open_microbatches(*(np.asarray(float(number)) for number in (plan.pp, dp, workload.batch)))
+    microbatches = plan.microbatches or int(parts["microbatches"])
+    prefill_microbatches = plan.prefill_microbatches or int(parts["prefill_microbatches"])
     if plan.pp > 1:
         notes.append(f"{prefill_microbatches} microbatches in prefill, {microbatches} in decode, over {plan.pp} stages")
     structure, format_notes = _structure(architecture, device, plan, strategy)

@@ -1,50 +1,26 @@
 """Many questions at once: the product of lists of plan and workload values as one table."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import product
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
-from gambrel.cost.rates import rates_of
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.estimation.api import Machine, Model, load, machine
-from gambrel.estimation.checks import check_plan
-from gambrel.estimation.metrics import metrics
-from gambrel.estimation.points import DEGREES, LENGTHS, Plan, Points, Workload
-from gambrel.estimation.resolve import Resolved, resolve
-from gambrel.estimation.variant import Structure, Variant, compile_variant
-from gambrel.frontends.architecture import Architecture
-from gambrel.hardware.device import Device
-from gambrel.runtimes import EngineOverheads, load_engine
+from gambrel.estimation.many import COUNTS, FLAGS, QUESTION_COLUMNS, Asked, Scalar, Setting, Words, answer, counts
+from gambrel.estimation.points import LENGTHS, Plan, Workload
 
 if TYPE_CHECKING:
     import pandas  # pyright: ignore[reportMissingTypeStubs]
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
 Cell = int | float | str | bool | None
-
-FORMAT_OPTIONS = ("weights", "experts", "activations", "kv")
-QUESTION_COLUMNS = (*LENGTHS, "strategy", *DEGREES, "prefill_chunk", "placement", *FORMAT_OPTIONS, "engine")
-"""What a table may vary."""
-
-ANSWER_COLUMNS = (
-    "devices",
-    "status",
-    "ttft_s",
-    "tpot_s",
-    "latency_s",
-    "tokens_per_s",
-    "tokens_per_s_per_device",
-    "prefill_mfu",
-    "decode_mbu",
-    "memory_bytes",
-    "fits",
-    "energy_per_token_j",
-    "usd_per_million_tokens",
-)
-"""What a table answers; `status` is `ok`, `does not fit`, or why the plan cannot run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,24 +101,46 @@ def estimate_table(
             the reason as its status instead.
     """
     _check_columns(columns)
-    architecture, device = load(model), machine(on, tuple(overrides))
-    points = [_question(dict(zip(columns, values, strict=True))) for values in product(*columns.values())]
-    asked = [_resolve(architecture, device, workload, plan, devices) for workload, plan in points]
-    out: dict[str, list[Cell]] = {name: [None] * len(points) for name in (*QUESTION_COLUMNS, *ANSWER_COLUMNS)}
-    groups: dict[tuple[Structure, str], list[int]] = {}
-    for number, ((workload, plan), answer) in enumerate(zip(points, asked, strict=True)):
-        _write_question(out, number, workload, plan, answer.plan if isinstance(answer, Resolved) else plan)
-        if isinstance(answer, Resolved):
-            groups.setdefault((answer.structure, answer.plan.engine), []).append(number)
-        else:
-            out["status"][number] = answer
-    for (structure, engine), numbers in groups.items():
-        variant = compile_variant(architecture, structure, allow_unpriced=allow_unpriced)
-        each = [cast(Resolved, asked[n]).points(points[n][0]) for n in numbers]
-        for name, values in _answers(variant, device, each, load_engine(engine)).items():
-            for number, value in zip(numbers, values, strict=True):
-                out[name][number] = value
-    return EstimateTable(columns=out)
+    architecture, machine_asked = load(model), machine(on, tuple(overrides))
+    plans = {name: values for name, values in columns.items() if name not in LENGTHS}
+    lengths = {name: values for name, values in columns.items() if name in LENGTHS}
+    settings = [
+        Setting(device=machine_asked, devices=devices, plan=replace(Plan(), **dict(zip(plans, values, strict=True))))
+        for values in product(*plans.values())
+    ]
+    asked = Asked(settings=settings, setting=np.arange(len(settings)), lengths=_axes(lengths))
+    answers = answer(architecture, asked, allow_unpriced=allow_unpriced)
+    # Settings lie along the first axis and lengths along the others; the rows go as the lists were given.
+    axes = [*plans, *lengths]
+    shape = [len(columns[name]) for name in axes]
+    order = [axes.index(name) for name in columns]
+
+    def flat(values: NDArray[Scalar]) -> NDArray[Scalar]:
+        return np.broadcast_to(values, answers.shape).reshape(shape).transpose(order).ravel()
+
+    return EstimateTable(columns={name: _cells(name, column, flat) for name, column in answers.columns.items()})
+
+
+def _axes(lengths: Mapping[str, Sequence[Cell]]) -> dict[str, Array]:
+    """Each length along an axis of its own behind the first; what is not named is its default."""
+    whole = Workload()
+    out: dict[str, Array] = {}
+    for name in LENGTHS:
+        default = getattr(whole, name)
+        given = [default if value is None else value for value in lengths.get(name, (default,))]
+        layout = [1] * (1 + len(lengths))
+        if name in lengths:
+            layout[1 + list(lengths).index(name)] = len(given)
+        out[name] = counts(name, given).reshape(layout)
+    return out
+
+
+def _cells(name: str, column: Array | Words, flat: Callable[[NDArray[Any]], NDArray[Any]]) -> list[Cell]:
+    if isinstance(column, Words):
+        values: list[Cell] = [*column.values, None]  # a code of -1 is the last
+        return [values[code] for code in flat(column.codes).tolist()]
+    kind = int if name in COUNTS else bool if name in FLAGS else float
+    return [None if math.isnan(value) else kind(value) for value in flat(column).tolist()]
 
 
 def _check_columns(columns: Mapping[str, Sequence[Cell]]) -> None:
@@ -154,46 +152,6 @@ def _check_columns(columns: Mapping[str, Sequence[Cell]]) -> None:
             problems.append(Problem(where=name, what="no values", fix="Give at least one"))
     if problems:
         raise PlanError(*problems)
-
-
-def _question(values: Mapping[str, Cell]) -> tuple[Workload, Plan]:
-    lengths = {name: value for name, value in values.items() if name in LENGTHS and value is not None}
-    rest = {name: value for name, value in values.items() if name not in LENGTHS}
-    return replace(Workload(), **lengths), replace(Plan(), **rest)
-
-
-def _resolve(
-    architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None
-) -> Resolved | str:
-    """The resolved plan, or why it cannot run."""
-    try:
-        resolved = resolve(architecture, device, workload, plan, devices)
-        check_plan(architecture, device, workload, resolved.plan, devices)
-    except PlanError as error:
-        return "; ".join(f"{problem.where}: {problem.what}" for problem in error.problems)
-    return resolved
-
-
-def _write_question(out: dict[str, list[Cell]], number: int, workload: Workload, plan: Plan, full: Plan) -> None:
-    for name in QUESTION_COLUMNS:
-        # As asked where that says it: the full plan is silent about formats that are the plain one.
-        asked = getattr(workload if name in LENGTHS else plan, name)
-        out[name][number] = getattr(full, name) if asked is None else asked
-
-
-def _answers(
-    variant: Variant, device: Device, each: Sequence[Points], engine: EngineOverheads
-) -> dict[str, list[Cell]]:
-    points = Points.stack(each)
-    values = metrics(variant, device, rates_of(device), points, engine)
-    fits = values["memory_bytes"] <= device.memory_bytes
-    out: dict[str, list[Cell]] = {
-        name: [None if math.isnan(value) else value for value in column.tolist()] for name, column in values.items()
-    }
-    out["devices"] = [int(value) for value in points.devices.tolist()]
-    out["fits"] = [bool(value) for value in fits.tolist()]
-    out["status"] = ["ok" if value else "does not fit" for value in out["fits"]]
-    return out
 
 
 def _text(value: Cell) -> str:

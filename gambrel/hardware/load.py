@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gambrel.errors import Problem, ProfileError
@@ -10,7 +10,7 @@ from gambrel.hardware.checks import check
 from gambrel.hardware.device import Device, Link, Power
 from gambrel.hardware.profile import Grade, Profile, Quantity, Residuals, count_in_device
 from gambrel.hardware.read import read_profile
-from gambrel.hardware.resolve import Resolved, find_profile, locate, resolve, shipped_names
+from gambrel.hardware.resolve import Resolved, find_profile, locate, override, resolve, shipped_names
 from gambrel.hardware.tree import Mapping as Tree
 
 
@@ -36,15 +36,7 @@ def load_profile(name_or_path: str | Path, overrides: Iterable[str] = (), *, res
     Raises:
         ProfileError: The name is unknown, or the file or an override is wrong; all problems at once.
     """
-    resolved = resolve(find_profile(name_or_path), overrides, without="" if residuals else RESIDUALS)
-    profile, problems = _read(resolved)
-    if not problems and profile.abstract:
-        why = "it is a base for other profiles"
-        names = ", ".join(list_profiles())
-        problems = [Problem(where=resolved.file, what="not a device", why=why, fix=f"Devices: {names}")]
-    if problems:
-        raise ProfileError(*problems)
-    return replace(profile, hash=_hash(profile), parameter_grades=_grades(resolved, profile))
+    return _finished(_merged(name_or_path, overrides, residuals=residuals))
 
 
 def load_device(name_or_path: str | Path, overrides: Iterable[str] = (), *, residuals: bool = True) -> Device:
@@ -54,6 +46,34 @@ def load_device(name_or_path: str | Path, overrides: Iterable[str] = (), *, resi
         ProfileError: As `load_profile`.
     """
     return to_device(load_profile(name_or_path, overrides, residuals=residuals))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyWhatIfs:
+    """A profile whose files are read once and that is loaded with many overrides; without residuals.
+
+    Attributes:
+        merged: The profile with its bases.
+    """
+
+    merged: Resolved
+
+    @staticmethod
+    def of(name_or_path: str | Path) -> "ManyWhatIfs":
+        """Read a shipped profile or a file.
+
+        Raises:
+            ProfileError: The name is unknown, or a file cannot be read.
+        """
+        return ManyWhatIfs(merged=_merged(name_or_path, (), residuals=False))
+
+    def profile(self, overrides: Iterable[str] = ()) -> Profile:
+        """What `load_profile` gives.
+
+        Raises:
+            ProfileError: As there.
+        """
+        return _finished(override(self.merged, overrides))
 
 
 def validate_file(path: str | Path) -> list[Problem]:
@@ -136,6 +156,21 @@ def residual_numbers(bounds: Residuals) -> dict[str, float]:
         "large_lower": bounds.large_lower.value,
         "large_upper": bounds.large_upper.value,
     }
+
+
+def _merged(name_or_path: str | Path, overrides: Iterable[str], *, residuals: bool) -> Resolved:
+    return resolve(find_profile(name_or_path), overrides, without="" if residuals else RESIDUALS)
+
+
+def _finished(resolved: Resolved) -> Profile:
+    profile, problems = _read(resolved)
+    if not problems and profile.abstract:
+        why = "it is a base for other profiles"
+        names = ", ".join(list_profiles())
+        problems = [Problem(where=resolved.file, what="not a device", why=why, fix=f"Devices: {names}")]
+    if problems:
+        raise ProfileError(*problems)
+    return replace(profile, hash=_hash(profile), parameter_grades=_grades(resolved, profile))
 
 
 def _read(resolved: Resolved) -> tuple[Profile, list[Problem]]:

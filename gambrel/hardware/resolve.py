@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gambrel.errors import Problem, ProfileError, did_you_mean
@@ -89,15 +89,32 @@ def resolve(path: Path, overrides: Iterable[str] = (), *, without: str = "") -> 
     default_sources: dict[str, str] = {}
     problems: list[Problem] = []
     tree = _Merge(default_sources, problems, without).tree(path, ())
-    overrides = tuple(overrides)
-    for override in overrides:
+    merged = Resolved(tree=tree, file=str(path), default_sources=default_sources)
+    try:
+        merged = override(merged, overrides)
+    except ProfileError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ProfileError(*problems)
+    return merged
+
+
+def override(resolved: Resolved, overrides: Iterable[str]) -> Resolved:
+    """A merged profile with overrides applied, in order.
+
+    Raises:
+        ProfileError: With every override that has no target.
+    """
+    tree, problems, overridden = resolved.tree, list[Problem](), resolved.overridden
+    for text in overrides:
+        overridden = True
         try:
-            tree = _override(tree, override)
+            tree = _override(tree, text)
         except ProfileError as error:
             problems.extend(error.problems)
     if problems:
         raise ProfileError(*problems)
-    return Resolved(tree=tree, file=str(path), default_sources=default_sources, overridden=bool(overrides))
+    return replace(resolved, tree=tree, overridden=overridden)
 
 
 def _header(path: Path) -> Mapping:

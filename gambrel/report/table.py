@@ -6,7 +6,8 @@ from typing import NamedTuple
 from rich.console import RenderableType
 from rich.text import Text
 
-from gambrel.estimation.table import FORMAT_OPTIONS, Cell, EstimateTable
+from gambrel.estimation.many import FORMAT_OPTIONS
+from gambrel.estimation.table import Cell, EstimateTable
 from gambrel.report.blocks import GAP, count, energy, grid, heading, percent, seconds, size
 
 _FITS = {"ok": Text("fits", style="green"), "does not fit": Text("too big", style="red")}

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from gambrel.estimation.many import FORMAT_OPTIONS
 from gambrel.estimation.points import DEGREES, Plan, Workload
 from gambrel.estimation.result import Estimate, MemoryEstimate, PhaseEstimate, Violation
-from gambrel.estimation.table import FORMAT_OPTIONS
 from gambrel.report.blocks import bar, count, grid, heading, percent, seconds, size
 from gambrel.runtimes import IDEAL
 from gambrel.units import format_quantity

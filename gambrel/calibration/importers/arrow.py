@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def require_pyarrow() -> None:
+def require_pyarrow(why: str = "measurements are kept in Parquet files") -> None:
     """Make sure that Parquet files can be written.
+
+    Args:
+        why: What needs them.
 
     Raises:
         UsageError: pyarrow is not installed.
@@ -32,7 +35,7 @@ def require_pyarrow() -> None:
             Problem(
                 where="pyarrow",
                 what="is not installed",
-                why="measurements are kept in Parquet files",
+                why=why,
                 fix="pip install 'gambrel[arrow]'",
             )
         )

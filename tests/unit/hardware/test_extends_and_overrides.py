@@ -3,7 +3,7 @@
 import pytest
 
 from gambrel.errors import ProfileError
-from gambrel.hardware.load import load_device, load_profile, validate_file
+from gambrel.hardware.load import ManyWhatIfs, load_device, load_profile, validate_file
 
 CHILD = """\
 schema: 1
@@ -195,3 +195,12 @@ def test_parameter_grades(profile_file):
     profile = load_profile(child)
     assert profile.parameter_grades == {"gemm": "calibrated", "norm": "transferred"}
     assert profile.parameters["gemm"]["launch"].value == 3e-6
+
+
+def test_many_what_ifs_read_the_files_once(child):
+    many = ManyWhatIfs.of(child)
+    expected = {text: load_profile(child, (text,), residuals=False) for text in ("power.tdp=2x", "power.tdp=1 kW")}
+    child.write_text("gone")
+    assert {text: many.profile((text,)) for text in expected} == expected
+    with pytest.raises(ProfileError, match="Did you mean 'tdp'"):
+        many.profile(("power.tpd=2x",))

@@ -1,0 +1,71 @@
+"""How far a long command is, on stderr: one line that renews itself on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from gambrel.search.sweep import Progress
+
+QUIET_S = 1.0
+"""What takes less time says nothing."""
+
+TERMINAL_S = 0.2
+PLAIN_S = 10.0
+"""Least time between two lines."""
+
+
+class ProgressLine:
+    """Rows, rate and time left of a sweep."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin at once.
+
+        Args:
+            stream: Where to write.
+            clock: Seconds.
+        """
+        self._stream, self._clock = stream, clock
+        self._terminal = stream.isatty()
+        self._next = clock() + QUIET_S
+        self._written = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it is, if it is time to."""
+        now = self._clock()
+        last = self._written and progress.rows == progress.total
+        if now < self._next and not last:
+            return
+        self._next = now + (TERMINAL_S if self._terminal else PLAIN_S)
+        self._written = True
+        text = progress_text(progress)
+        self._stream.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the line, so that what follows has one of its own."""
+        if self._terminal and self._written:
+            self._stream.write("\n")
+            self._stream.flush()
+        self._written = False
+
+
+def progress_text(progress: Progress) -> str:
+    """`3,145,728 of 10,485,760 rows (30 %), 1.2 M rows/s, 6 s left`."""
+    rate = (progress.rows - progress.found) / max(progress.seconds, 1e-9)
+    text = f"{progress.rows:,} of {progress.total:,} rows ({100 * progress.rows // progress.total} %)"
+    if rate <= 0:
+        return text
+    left = (progress.total - progress.rows) / rate
+    return f"{text}, {_rate(rate)} rows/s, {f'{_duration(left)} left' if left else _duration(progress.seconds)}"
+
+
+def _rate(value: float) -> str:
+    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.0f} k" if value >= 1e4 else f"{value:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,107 @@
+"""Answers as Arrow tables and as Parquet text: the one place where searches meet pyarrow."""
+
+# pyarrow has no type stubs: what it returns is unknown to a type checker, and stays inside this file.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel.calibration.importers.arrow import require_pyarrow
+from gambrel.cost.vectorise import Array
+from gambrel.errors import Problem, UsageError
+from gambrel.estimation.many import COUNTS, FLAGS, Answers, Words
+from gambrel.estimation.metrics import METRICS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+METADATA = b"gambrel"
+"""Under which key a part says what it holds."""
+
+COMPRESSION = "zstd"
+LEVEL = 1
+
+__all__ = ["METADATA", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
+
+
+def to_table(answers: Answers, more: Mapping[str, Array | Words] | None = None) -> "pyarrow.Table":
+    """The columns of some points, text as dictionaries, what is missing as null.
+
+    Args:
+        answers: Of the points.
+        more: Columns to put before them, which broadcast to the same shape.
+    """
+    import pyarrow
+
+    columns = {**(more or {}), **answers.columns}
+    return pyarrow.table({name: _array(name, column, answers.shape) for name, column in columns.items()})
+
+
+def to_parquet(table: "pyarrow.Table", metadata: bytes) -> bytes:
+    """One Parquet file with one row group, the same bytes for the same table."""
+    import pyarrow
+    import pyarrow.parquet
+
+    sink = pyarrow.BufferOutputStream()
+    table = table.replace_schema_metadata({METADATA: metadata})
+    # A dictionary of floats that hardly repeat takes longer to build than to do without.
+    repeated = [field.name for field in table.schema if not pyarrow.types.is_floating(field.type)]
+    pyarrow.parquet.write_table(
+        table,
+        sink,
+        row_group_size=max(table.num_rows, 1),
+        use_dictionary=repeated,  # pyright: ignore[reportArgumentType]  (or names)
+        compression=COMPRESSION,
+        compression_level=LEVEL,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def _array(name: str, column: Array | Words, shape: tuple[int, ...]) -> "pyarrow.Array":
+    import pyarrow
+
+    if isinstance(column, Words):
+        codes = np.broadcast_to(column.codes, shape).ravel()
+        indices = pyarrow.array(codes, mask=codes < 0) if np.any(column.codes < 0) else pyarrow.array(codes)
+        return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(column.values, pyarrow.string()))
+    values = np.broadcast_to(column, shape).ravel()
+    missing = np.isnan(values) if np.any(np.isnan(column)) else None
+    if name in FLAGS or name in COUNTS:
+        kind = np.bool_ if name in FLAGS else np.int64
+        values = (values if missing is None else np.where(missing, 0.0, values)).astype(kind)
+    return pyarrow.array(values, mask=missing)
+
+
+def read_note(data: bytes) -> dict[str, object] | None:
+    """What a part says of itself; None where it is none."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        metadata = pyarrow.parquet.read_metadata(pyarrow.BufferReader(data)).metadata or {}
+        return json.loads(metadata[METADATA])
+    except (pyarrow.ArrowInvalid, OSError, KeyError, ValueError):
+        return None
+
+
+def read_answers(file: Path) -> tuple[dict[str, Array], NDArray[np.int32], list[str]]:
+    """The metrics of a part, NaN where there is none, and its statuses as codes and their texts.
+
+    Raises:
+        UsageError: The file cannot be read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(file, columns=[*METRICS, "status"])
+    except (OSError, pyarrow.ArrowInvalid) as error:
+        raise UsageError(Problem(where=str(file), what=f"cannot be read: {error}")) from None
+    status = table.column("status").combine_chunks()
+    metrics = {name: table.column(name).to_numpy() for name in METRICS}
+    return metrics, status.indices.to_numpy(), status.dictionary.to_pylist()
