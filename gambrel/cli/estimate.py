@@ -1,12 +1,25 @@
 """`gambrel estimate`: how fast, how much memory, energy and money, and what bounds it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from gambrel.cli.output import print_json, print_report, terminal_width
-from gambrel.cli.question import Counts, PlanOptions, Question, Repeated, WorkloadOptions, read_question
+from gambrel.cli.output import print_json, print_report, terminal_width, writing_to
+from gambrel.cli.question import (
+    Counts,
+    PlanOptions,
+    Question,
+    Repeated,
+    WorkloadOptions,
+    read_one,
+    read_question,
+)
+from gambrel.errors import Problem, UsageError
 from gambrel.estimation.api import estimate as estimate_one
+from gambrel.estimation.api import timeline
+
+Emit = Literal["trace"]
 
 
 def estimate(
@@ -20,6 +33,8 @@ def estimate(
     set: Repeated = (),
     allow_unpriced: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     format: Literal["text", "table", "json"] = "text",
+    emit: Emit | None = None,
+    output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None,
 ) -> None:
     """Estimate how a model runs: time, memory, energy, money, and what bounds it.
 
@@ -35,9 +50,14 @@ def estimate(
         set: Change a number of the profile: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
         allow_unpriced: Let ops without a cost rule pass; the estimate is then a lower bound.
         format: A report, a table of one line a point, or JSON.
+        emit: Instead of the estimate, a picture of one: `trace` is a timeline of a prefill and a decode step, JSON that
+            ui.perfetto.dev opens.
+        output: A file for the picture [default: the standard output].
     """
-    question = read_question(workload, plan, devices)
-    if question.points > 1 or format == "table":
+    if output is not None and emit is None:
+        raise UsageError(Problem(where="-o", what="no picture is asked for", fix="Name one: --emit trace"))
+    question = read_question(workload, plan, devices) if emit is None else read_one(workload, plan, devices, "--emit")
+    if emit is None and (question.points > 1 or format == "table"):
         _table(question, model, on, set, allow_unpriced, format)
         return
     asked, planned = question.one()
@@ -50,6 +70,21 @@ def estimate(
         overrides=set,
         allow_unpriced=allow_unpriced,
     )
+    if emit is not None:
+        times = timeline(
+            model,
+            on,
+            plan=planned,
+            workload=asked,
+            devices=question.devices,
+            overrides=set,
+            allow_unpriced=allow_unpriced,
+        )
+        from gambrel.report.trace import trace_json
+
+        with writing_to(output):
+            print(trace_json(result, times))
+        return
     if format == "json":
         print_json(result.to_dict())
         return

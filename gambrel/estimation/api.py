@@ -14,6 +14,7 @@ from gambrel.estimation.levers import violations
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.resolve import Resolved, is_moe, resolve
 from gambrel.estimation.result import Estimate, Provenance
+from gambrel.estimation.timeline import Timeline, TimelineQuestion, phase_timeline
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.parameters import count_parameters
@@ -172,6 +173,33 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
             grades=grades(q.device, variant),
             lower_bound=bool(unpriced),
         ),
+    )
+
+
+def timeline(  # noqa: PLR0913  (as `estimate`)
+    model: Model,
+    on: Machine,
+    *,
+    plan: Plan | None = None,
+    workload: Workload | None = None,
+    devices: int | None = None,
+    overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
+) -> Timeline:
+    """When each kernel and transfer of the prefill and of the mean decode step runs; arguments as those of `estimate`.
+
+    Raises:
+        GambrelError: As `estimate`, or there are too many microbatches to draw.
+    """
+    q = _ask(model, on, plan, workload, devices, tuple(overrides))
+    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
+    points, engine = q.resolved.points(q.workload), load_engine(q.resolved.plan.engine)
+    result = evaluate(variant, q.device, rates_of(q.device), points, engine)
+    ask = TimelineQuestion(segments=variant.program.table.segments, device=q.device, points=points, engine=engine)
+    several = q.workload.osl > 1
+    return Timeline(
+        prefill=phase_timeline(result.prefill, "prefill", ask),
+        decode=phase_timeline(result.decode, "decode", ask) if several else None,
     )
 
 

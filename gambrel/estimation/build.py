@@ -97,7 +97,6 @@ def _priced_share(evaluation: Evaluation, amount: Callable[[RowPrice], Array]) -
 
 def _row(price: RowPrice, runs: float, busy: float, engine: str) -> RowEstimate:
     row = price.row
-    plain = engine == "roofline" and row.kernel is not None and row.family != "collective"
     seconds = _scalar(price.seconds)
     return RowEstimate(
         name=f"{row.segment}: {row.name}" if row.segment else row.name,
@@ -114,8 +113,14 @@ def _row(price: RowPrice, runs: float, busy: float, engine: str) -> RowEstimate:
         bytes_read=_scalar(price.bytes_read),
         bytes_written=_scalar(price.bytes_written),
         network_bytes=_scalar(price.network_bytes),
-        formula=ROOFLINE_FORMULA if plain else row.formula,
+        formula=formula_text(row, engine),
     )
+
+
+def formula_text(row: Row, engine: str) -> str:
+    """The closed form that prices a row on a device of an engine, and its source."""
+    plain = engine == "roofline" and row.kernel is not None and row.family != "collective"
+    return ROOFLINE_FORMULA if plain else row.formula
 
 
 def kernel_text(row: Row) -> str:
