@@ -17,7 +17,7 @@ from gambrel.cli.question import (
 )
 from gambrel.errors import Problem, UsageError
 from gambrel.estimation.api import estimate as estimate_one
-from gambrel.estimation.api import timeline
+from gambrel.estimation.details import timeline
 
 Emit = Literal["trace"]
 

@@ -14,7 +14,6 @@ from gambrel.estimation.levers import violations
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.resolve import Resolved, is_moe, resolve
 from gambrel.estimation.result import Estimate, Provenance
-from gambrel.estimation.timeline import Timeline, TimelineQuestion, phase_timeline
 from gambrel.estimation.variant import Structure, Variant, compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.parameters import count_parameters
@@ -120,7 +119,7 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         UnpricedOpError: An op has no cost rule.
     """
     wanted = tuple(overrides)
-    q = _ask(model, on, plan, workload, devices, wanted)
+    q = ask(model, on, plan, workload, devices, wanted)
     variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
     points = q.resolved.points(q.workload)
     engine = load_engine(q.resolved.plan.engine)
@@ -176,33 +175,6 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
     )
 
 
-def timeline(  # noqa: PLR0913  (as `estimate`)
-    model: Model,
-    on: Machine,
-    *,
-    plan: Plan | None = None,
-    workload: Workload | None = None,
-    devices: int | None = None,
-    overrides: Iterable[str] = (),
-    allow_unpriced: bool = False,
-) -> Timeline:
-    """When each kernel and transfer of the prefill and of the mean decode step runs; arguments as those of `estimate`.
-
-    Raises:
-        GambrelError: As `estimate`, or there are too many microbatches to draw.
-    """
-    q = _ask(model, on, plan, workload, devices, tuple(overrides))
-    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
-    points, engine = q.resolved.points(q.workload), load_engine(q.resolved.plan.engine)
-    result = evaluate(variant, q.device, rates_of(q.device), points, engine)
-    ask = TimelineQuestion(segments=variant.program.table.segments, device=q.device, points=points, engine=engine)
-    several = q.workload.osl > 1
-    return Timeline(
-        prefill=phase_timeline(result.prefill, "prefill", ask),
-        decode=phase_timeline(result.decode, "decode", ask) if several else None,
-    )
-
-
 def _engine_note(engine: EngineOverheads) -> str:
     memory = f"{engine.runtime_bytes / 1e9:g} GB per device for context, code and graphs"
     if engine is IDEAL:
@@ -210,7 +182,7 @@ def _engine_note(engine: EngineOverheads) -> str:
     return f"engine {engine.title}; {memory}"
 
 
-class _Question:
+class Question:
     """A question with everything loaded, resolved and checked."""
 
     def __init__(
@@ -223,15 +195,20 @@ class _Question:
         check_plan(architecture, device, workload, self.resolved.plan, devices)
 
 
-def _ask(
+def ask(
     model: Model,
     on: Machine,
     plan: Plan | None,
     workload: Workload | None,
     devices: int | None,
     overrides: Iterable[str],
-) -> _Question:
-    return _Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
+) -> Question:
+    """Load and resolve what `estimate` is asked.
+
+    Raises:
+        GambrelError: As `estimate`, apart from ops without a price.
+    """
+    return Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
 
 
 def _optional(value: np.typing.NDArray[np.float64] | None, factor: float = 1.0) -> float | None:

@@ -5,7 +5,7 @@ import pytest
 import gambrel
 from gambrel.errors import PlanError
 from gambrel.estimation import timeline as timelines
-from gambrel.estimation.api import timeline
+from gambrel.estimation.details import timeline
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.timeline import COMPUTE, HOST, LAYERS, PASSES, PhaseTimeline
 

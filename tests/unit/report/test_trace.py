@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 import gambrel
-from gambrel.estimation.api import timeline
+from gambrel.estimation.details import timeline
 from gambrel.estimation.points import Plan, Workload
 from gambrel.report.trace import trace, trace_json
 
