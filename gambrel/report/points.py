@@ -1,0 +1,252 @@
+"""The plans of a report: which run, which are beaten by none of the others, and a fair sample of the rest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gambrel.errors import Problem, UsageError
+from gambrel.estimation.table import QUESTION_COLUMNS, Cell, EstimateTable
+from gambrel.units import Dimension, format_quantity
+
+Array = NDArray[np.float64]
+
+MOST_ROWS = 2000
+"""Plans beside the front that a page holds; more make it slow, and show no more."""
+
+SHOWN_ANSWERS: Mapping[str, tuple[str, Dimension]] = {
+    "ttft_s": ("TTFT", "s"),
+    "tpot_s": ("TPOT", "s"),
+    "tokens_per_s": ("tokens/s", "count"),
+    "tokens_per_s_per_device": ("tokens/s/device", "count"),
+    "memory_bytes": ("memory", "B"),
+    "energy_per_token_j": ("per token", "J"),
+    "usd_per_million_tokens": ("USD/M tokens", "count"),
+}
+"""Answers as people call them, and what they measure."""
+
+
+class Source(Protocol):
+    """A table of plans with their answers, column by column."""
+
+    def __len__(self) -> int:
+        """How many plans."""
+        ...
+
+    def numbers(self, name: str) -> Array:
+        """A column of numbers, NaN where there is none; all NaN where the table lacks it."""
+        ...
+
+    def words(self, name: str) -> Sequence[str]:
+        """A column of words."""
+        ...
+
+    def records(self, numbers: Sequence[int]) -> list[Mapping[str, Cell]]:
+        """All columns of some plans."""
+        ...
+
+
+class TableSource:
+    """The plans of a table in memory, all of one machine."""
+
+    def __init__(self, table: EstimateTable, machine: str) -> None:
+        """Keep the columns.
+
+        Args:
+            table: The plans.
+            machine: Name of the profile that they are for.
+        """
+        self.columns: Mapping[str, Sequence[Cell]] = {**table.columns, "machine": [machine] * len(table)}
+
+    def __len__(self) -> int:
+        return len(self.columns["status"])
+
+    def numbers(self, name: str) -> Array:
+        """As in Source."""
+        cells = self.columns.get(name, ())
+        known = [float(cell) if isinstance(cell, int | float) else np.nan for cell in cells]
+        return np.asarray(known or [np.nan] * len(self), dtype=np.float64)
+
+    def words(self, name: str) -> Sequence[str]:
+        """As in Source."""
+        return [str(cell) for cell in self.columns[name]]
+
+    def records(self, numbers: Sequence[int]) -> list[Mapping[str, Cell]]:
+        """As in Source."""
+        return [{name: cells[number] for name, cells in self.columns.items()} for number in numbers]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanRow:
+    """One plan.
+
+    Attributes:
+        number: Of its row in the whole table, from 0.
+        cells: Its columns.
+        per_user: Output tokens per second that a user sees, `1 / TPOT`; NaN where it cannot run.
+        per_device: Output tokens per second of one device.
+        fits: Whether it runs and fits.
+        on_front: Whether no other plan is at least as good in both and better in one.
+        text: What a picture says of it, as HTML.
+    """
+
+    number: int
+    cells: Mapping[str, Cell]
+    per_user: float
+    per_device: float
+    fits: bool
+    on_front: bool
+    text: str
+
+    @property
+    def machine(self) -> str:
+        """Name of its machine's profile."""
+        return str(self.cells["machine"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanPoints:
+    """The plans that a page shows.
+
+    Attributes:
+        rows: The front and the others, in the order of the table.
+        varied: Question columns in which they differ.
+        total: Plans of the whole table.
+        too_big: Of them, those that lack memory.
+        cannot_run: Of them, those that break a rule.
+        detailed: Number of the plan that the page details; None where none fits.
+        by_tpot: Whether `per_user` is `1 / TPOT`; else, where no plan has one, it is `1 / latency`.
+    """
+
+    rows: Sequence[PlanRow]
+    varied: Sequence[str]
+    total: int
+    too_big: int
+    cannot_run: int
+    detailed: int | None
+    by_tpot: bool
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """The machines of the rows."""
+        return tuple(dict.fromkeys(row.machine for row in self.rows))
+
+    @property
+    def per_user_title(self) -> str:
+        """What `per_user` is."""
+        return "output tokens/s for a user (1 / TPOT)" if self.by_tpot else "requests/s of a user (1 / latency)"
+
+    @property
+    def counts_text(self) -> str:
+        """How many plans there are, run, and are shown."""
+        fitting = self.total - self.too_big - self.cannot_run
+        shown = sum(row.fits for row in self.rows)
+        front = sum(row.on_front for row in self.rows)
+        text = f"{self.total:,} plans: {fitting:,} fit, {self.too_big:,} lack memory, {self.cannot_run:,} cannot run."
+        if shown < fitting:
+            text += f" Shown are all {front:,} of the front, and {shown - front:,} of the others, drawn at random."
+        return text
+
+
+def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
+    """Choose what a page shows of a table.
+
+    Args:
+        source: All plans.
+        detailed: Number of the plan to detail; None takes the one with the largest product of both speeds.
+
+    Raises:
+        UsageError: There are no plans, or the one to detail is not there or cannot run.
+    """
+    status = np.asarray(source.words("status")) if len(source) else np.asarray([], dtype=str)
+    fits = status == "ok"
+    tpot = source.numbers("tpot_s")
+    by_tpot = bool(np.any(np.isfinite(tpot)))
+    per_user = 1.0 / (tpot if by_tpot else source.numbers("latency_s"))
+    per_device = source.numbers("tokens_per_s_per_device")
+    if not len(source):
+        raise UsageError(Problem(where="report", what="there are no plans"))
+    best = front(np.where(fits, per_user, np.nan), per_device)
+    chosen = _detailed(detailed, status, np.where(fits, per_user * per_device, -np.inf))
+    kept = _kept(fits, best, chosen)
+    records = source.records(kept)
+    varied = _varied(records)
+    rows = [
+        PlanRow(
+            number=number,
+            cells=cells,
+            per_user=float(per_user[number]),
+            per_device=float(per_device[number]),
+            fits=bool(fits[number]),
+            on_front=bool(best[number]),
+            text=_text(number, cells, varied),
+        )
+        for number, cells in zip(kept, records, strict=True)
+    ]
+    too_big = int(np.count_nonzero(status == "does not fit"))
+    return PlanPoints(
+        rows=rows,
+        varied=varied,
+        total=len(source),
+        too_big=too_big,
+        cannot_run=len(source) - too_big - int(np.count_nonzero(fits)),
+        detailed=chosen,
+        by_tpot=by_tpot,
+    )
+
+
+def front(x: Array, y: Array) -> NDArray[np.bool_]:
+    """Which points no other beats: none is at least as large in both and larger in one; of equal points the first.
+
+    A point with a NaN is never among them.
+    """
+    order = np.lexsort((-y, -x))
+    order = order[np.isfinite(x[order]) & np.isfinite(y[order])]
+    highest = np.maximum.accumulate(y[order])
+    before = np.concatenate(([-np.inf], highest[:-1]))[: len(order)]
+    out = np.zeros(len(x), dtype=np.bool_)
+    out[order[y[order] > before]] = True
+    return out
+
+
+def _detailed(asked: int | None, status: NDArray[np.str_], merit: Array) -> int | None:
+    if asked is None:
+        return int(np.argmax(merit)) if np.any(np.isfinite(merit)) else None
+    if not 0 <= asked < len(status):
+        fix = f"Give 0 to {len(status) - 1}"
+        raise UsageError(Problem(where="--row", what=f"there is no plan {asked}", fix=fix))
+    if status[asked] not in ("ok", "does not fit"):
+        raise UsageError(Problem(where="--row", what=f"plan {asked} cannot run", why=str(status[asked])))
+    return asked
+
+
+def _kept(fits: NDArray[np.bool_], best: NDArray[np.bool_], chosen: int | None) -> list[int]:
+    """All plans where these are few, else the front, the chosen one, and as many of the others that fit as may be."""
+    if len(fits) <= MOST_ROWS:
+        return list(range(len(fits)))
+    must = best.copy()
+    if chosen is not None:
+        must[chosen] = True
+    others = np.flatnonzero(fits & ~must)
+    if len(others) > MOST_ROWS:
+        # Always the same sample, so that a report of the same run is the same file.
+        others = np.random.default_rng(0).choice(others, size=MOST_ROWS, replace=False)
+    return sorted([*np.flatnonzero(must).tolist(), *others.tolist()])
+
+
+def _varied(records: Sequence[Mapping[str, Cell]]) -> list[str]:
+    names = [name for name in ("machine", *QUESTION_COLUMNS, "devices") if name in records[0]]
+    return [name for name in names if len({record[name] for record in records}) > 1]
+
+
+def _text(number: int, cells: Mapping[str, Cell], varied: Sequence[str]) -> str:
+    plan = ", ".join(f"{name.replace('_', ' ')} {cells[name]}" for name in varied if cells[name] is not None)
+    lines = [f"<b>{escape(plan) or 'the plan'}</b> (plan {number})"]
+    for name, (title, unit) in SHOWN_ANSWERS.items():
+        value = cells.get(name)
+        if isinstance(value, int | float):
+            lines.append(f"{title}: {format_quantity(float(value), unit)}")
+    return "<br>".join(lines)
