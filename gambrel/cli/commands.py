@@ -49,6 +49,12 @@ COMMANDS = (
     ),
     Command("fleet", "gambrel.cli.fleet:fleet", "Find the cheapest machines for a mix of requests."),
     Command(
+        "report",
+        "gambrel.cli.report:report",
+        "Write a report as one HTML file: time, memory, roofline, sensitivities and all plans.",
+        "Needs the extra `plot` (pip install 'gambrel[plot]'). The file needs no network.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",

@@ -17,9 +17,10 @@ from gambrel.cli.question import (
 )
 from gambrel.errors import Problem, UsageError
 from gambrel.estimation.api import estimate as estimate_one
-from gambrel.estimation.details import timeline
+from gambrel.estimation.api import machine
+from gambrel.estimation.result import Estimate
 
-Emit = Literal["trace"]
+Emit = Literal["trace", "roofline"]
 
 
 def estimate(
@@ -50,8 +51,8 @@ def estimate(
         set: Change a number of the profile: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
         allow_unpriced: Let ops without a cost rule pass; the estimate is then a lower bound.
         format: A report, a table of one line a point, or JSON.
-        emit: Instead of the estimate, a picture of one: `trace` is a timeline of a prefill and a decode step, JSON that
-            ui.perfetto.dev opens.
+        emit: Instead of the estimate, a picture of it: `trace` is a timeline of a prefill and a decode step, JSON that
+            ui.perfetto.dev opens; `roofline` is a page with every op under the roofs of the device.
         output: A file for the picture [default: the standard output].
     """
     if output is not None and emit is None:
@@ -71,19 +72,8 @@ def estimate(
         allow_unpriced=allow_unpriced,
     )
     if emit is not None:
-        times = timeline(
-            model,
-            on,
-            plan=planned,
-            workload=asked,
-            devices=question.devices,
-            overrides=set,
-            allow_unpriced=allow_unpriced,
-        )
-        from gambrel.report.trace import trace_json
-
         with writing_to(output):
-            print(trace_json(result, times))
+            print(_picture(emit, result, question, (model, on, set, allow_unpriced)))
         return
     if format == "json":
         print_json(result.to_dict())
@@ -91,6 +81,28 @@ def estimate(
     from gambrel.report.text import estimate_report
 
     print_report(estimate_report(result))
+
+
+def _picture(emit: Emit, result: Estimate, question: Question, asked: tuple[str, str, tuple[str, ...], bool]) -> str:
+    model, on, overrides, allow_unpriced = asked
+    if emit == "roofline":
+        from gambrel.report.page import roofline_html
+
+        return roofline_html(result, machine(on, overrides))
+    from gambrel.estimation.details import timeline
+    from gambrel.report.trace import trace_json
+
+    workload, plan = question.one()
+    times = timeline(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=question.devices,
+        overrides=overrides,
+        allow_unpriced=allow_unpriced,
+    )
+    return trace_json(result, times)
 
 
 def _table(

@@ -79,8 +79,17 @@ def writing_to(path: Path | None) -> Generator[None]:
         return
     with redirect_stdout(StringIO()) as printed:
         yield
+    write_file(path, printed.getvalue())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
     try:
-        path.write_text(printed.getvalue(), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(Problem(where=str(path), what=f"cannot be written: {error.strerror or error}")) from None
 

@@ -169,7 +169,7 @@ def _pair(figures: Sequence[Figure]) -> str:
 def _lead(report: Report) -> str:
     estimate = report.estimate
     asked = f"<p>{escape(workload_text(estimate.workload))}<br>{escape(plan_text(estimate.plan))}</p>"
-    if report.points is None or report.points.detailed is None:
+    if report.points is None:
         return asked
     return (
         f"{asked}<p class='faint'>This is plan {report.points.detailed} of {report.points.total:,} in "

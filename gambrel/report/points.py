@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from gambrel.errors import Problem, UsageError
 from gambrel.estimation.table import QUESTION_COLUMNS, Cell, EstimateTable
+from gambrel.search.front import front
 from gambrel.units import Dimension, format_quantity
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 MOST_ROWS = 2000
 """Plans beside the front that a page holds; more make it slow, and show no more."""
@@ -40,8 +42,8 @@ class Source(Protocol):
         """A column of numbers, NaN where there is none; all NaN where the table lacks it."""
         ...
 
-    def words(self, name: str) -> Sequence[str]:
-        """A column of words."""
+    def is_status(self, status: str) -> Flags:
+        """Which plans have a status: `ok`, `does not fit`, or why they cannot run."""
         ...
 
     def records(self, numbers: Sequence[int]) -> list[Mapping[str, Cell]]:
@@ -70,9 +72,9 @@ class TableSource:
         known = [float(cell) if isinstance(cell, int | float) else np.nan for cell in cells]
         return np.asarray(known or [np.nan] * len(self), dtype=np.float64)
 
-    def words(self, name: str) -> Sequence[str]:
+    def is_status(self, status: str) -> Flags:
         """As in Source."""
-        return [str(cell) for cell in self.columns[name]]
+        return np.array([cell == status for cell in self.columns["status"]], dtype=np.bool_)
 
     def records(self, numbers: Sequence[int]) -> list[Mapping[str, Cell]]:
         """As in Source."""
@@ -117,7 +119,7 @@ class PlanPoints:
         total: Plans of the whole table.
         too_big: Of them, those that lack memory.
         cannot_run: Of them, those that break a rule.
-        detailed: Number of the plan that the page details; None where none fits.
+        detailed: Number of the plan that the page details.
         by_tpot: Whether `per_user` is `1 / TPOT`; else, where no plan has one, it is `1 / latency`.
     """
 
@@ -126,7 +128,7 @@ class PlanPoints:
     total: int
     too_big: int
     cannot_run: int
-    detailed: int | None
+    detailed: int
     by_tpot: bool
 
     @property
@@ -156,21 +158,22 @@ def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
 
     Args:
         source: All plans.
-        detailed: Number of the plan to detail; None takes the one with the largest product of both speeds.
+        detailed: Number of the plan to detail; None takes the one with the largest product of both speeds, or where
+            none fits the one that needs the least memory.
 
     Raises:
-        UsageError: There are no plans, or the one to detail is not there or cannot run.
+        UsageError: There are no plans, none can run, or the one to detail is not there or cannot run.
     """
-    status = np.asarray(source.words("status")) if len(source) else np.asarray([], dtype=str)
-    fits = status == "ok"
+    if not len(source):
+        raise UsageError(Problem(where="report", what="there are no plans"))
+    fits, too_big = source.is_status("ok"), source.is_status("does not fit")
     tpot = source.numbers("tpot_s")
     by_tpot = bool(np.any(np.isfinite(tpot)))
     per_user = 1.0 / (tpot if by_tpot else source.numbers("latency_s"))
     per_device = source.numbers("tokens_per_s_per_device")
-    if not len(source):
-        raise UsageError(Problem(where="report", what="there are no plans"))
-    best = front(np.where(fits, per_user, np.nan), per_device)
-    chosen = _detailed(detailed, status, np.where(fits, per_user * per_device, -np.inf))
+    best = np.zeros(len(source), dtype=np.bool_)
+    best[front(np.stack([np.where(fits, per_user, np.nan), per_device], axis=1))] = True
+    chosen = _detailed(source, detailed, fits, too_big, per_user * per_device)
     kept = _kept(fits, best, chosen)
     records = source.records(kept)
     varied = _varied(records)
@@ -186,50 +189,41 @@ def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
         )
         for number, cells in zip(kept, records, strict=True)
     ]
-    too_big = int(np.count_nonzero(status == "does not fit"))
     return PlanPoints(
         rows=rows,
         varied=varied,
         total=len(source),
-        too_big=too_big,
-        cannot_run=len(source) - too_big - int(np.count_nonzero(fits)),
+        too_big=int(np.count_nonzero(too_big)),
+        cannot_run=len(source) - int(np.count_nonzero(fits | too_big)),
         detailed=chosen,
         by_tpot=by_tpot,
     )
 
 
-def front(x: Array, y: Array) -> NDArray[np.bool_]:
-    """Which points no other beats: none is at least as large in both and larger in one; of equal points the first.
-
-    A point with a NaN is never among them.
-    """
-    order = np.lexsort((-y, -x))
-    order = order[np.isfinite(x[order]) & np.isfinite(y[order])]
-    highest = np.maximum.accumulate(y[order])
-    before = np.concatenate(([-np.inf], highest[:-1]))[: len(order)]
-    out = np.zeros(len(x), dtype=np.bool_)
-    out[order[y[order] > before]] = True
-    return out
-
-
-def _detailed(asked: int | None, status: NDArray[np.str_], merit: Array) -> int | None:
-    if asked is None:
-        return int(np.argmax(merit)) if np.any(np.isfinite(merit)) else None
-    if not 0 <= asked < len(status):
-        fix = f"Give 0 to {len(status) - 1}"
-        raise UsageError(Problem(where="--row", what=f"there is no plan {asked}", fix=fix))
-    if status[asked] not in ("ok", "does not fit"):
-        raise UsageError(Problem(where="--row", what=f"plan {asked} cannot run", why=str(status[asked])))
-    return asked
+def _detailed(source: Source, asked: int | None, fits: Flags, too_big: Flags, merit: Array) -> int:
+    """The plan to detail: what was asked, else of those that fit the best, else of the others the smallest."""
+    if asked is not None:
+        if not 0 <= asked < len(source):
+            raise UsageError(
+                Problem(where="--row", what=f"there is no plan {asked}", fix=f"Give 0 to {len(source) - 1}")
+            )
+        if not (fits[asked] or too_big[asked]):
+            reason = str(source.records([asked])[0]["status"])
+            raise UsageError(Problem(where="--row", what=f"plan {asked} cannot run", why=reason))
+        return asked
+    if np.any(fits):
+        return int(np.argmax(np.where(fits, merit, -np.inf)))
+    if np.any(too_big):
+        return int(np.argmin(np.where(too_big, source.numbers("memory_bytes"), np.inf)))
+    raise UsageError(Problem(where="report", what="no plan can run", why=str(source.records([0])[0]["status"])))
 
 
-def _kept(fits: NDArray[np.bool_], best: NDArray[np.bool_], chosen: int | None) -> list[int]:
+def _kept(fits: Flags, best: Flags, chosen: int) -> list[int]:
     """All plans where these are few, else the front, the chosen one, and as many of the others that fit as may be."""
     if len(fits) <= MOST_ROWS:
         return list(range(len(fits)))
     must = best.copy()
-    if chosen is not None:
-        must[chosen] = True
+    must[chosen] = True
     others = np.flatnonzero(fits & ~must)
     if len(others) > MOST_ROWS:
         # Always the same sample, so that a report of the same run is the same file.
@@ -238,8 +232,10 @@ def _kept(fits: NDArray[np.bool_], best: NDArray[np.bool_], chosen: int | None) 
 
 
 def _varied(records: Sequence[Mapping[str, Cell]]) -> list[str]:
-    names = [name for name in ("machine", *QUESTION_COLUMNS, "devices") if name in records[0]]
-    return [name for name in names if len({record[name] for record in records}) > 1]
+    """Questions in which the plans that can run differ; the others do not have all of their choices filled in."""
+    run = [record for record in records if record["status"] in ("ok", "does not fit")]
+    names = [name for name in ("machine", *QUESTION_COLUMNS, "devices") if name in run[0]]
+    return [name for name in names if len({record[name] for record in run}) > 1]
 
 
 def _text(number: int, cells: Mapping[str, Cell], varied: Sequence[str]) -> str:

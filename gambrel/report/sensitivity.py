@@ -28,15 +28,23 @@ class Sensitivity:
     more: float
 
 
-def sensitivities(model: Model, device: Device, plan: Plan, workload: Workload) -> list[Sensitivity]:
-    """Of both times to every number that changes one, one number at a time, the largest change first.
+def sensitivities(
+    model: Model,
+    device: Device,
+    plan: Plan,
+    workload: Workload,
+    devices: int | None = None,
+    *,
+    allow_unpriced: bool = False,
+) -> list[Sensitivity]:
+    """Of both times to every number of a device, one number at a time; arguments as those of `estimate`.
 
     Raises:
         GambrelError: As `estimate`.
     """
 
     def ask(machine: Device) -> Mapping[str, float]:
-        its = estimate(model, machine, plan=plan, workload=workload)
+        its = estimate(model, machine, plan=plan, workload=workload, devices=devices, allow_unpriced=allow_unpriced)
         return {"ttft_s": its.ttft_s} if its.tpot_s is None else {"ttft_s": its.ttft_s, "tpot_s": its.tpot_s}
 
     base = ask(device)
@@ -47,7 +55,7 @@ def sensitivities(model: Model, device: Device, plan: Plan, workload: Workload) 
             Sensitivity(what=what, metric=name, less=less[name] / value - 1.0, more=more[name] / value - 1.0)
             for name, value in base.items()
         ]
-    return sorted(out, key=lambda item: -max(abs(item.less), abs(item.more)))
+    return out
 
 
 def _knobs(device: Device) -> dict[str, Callable[[float], Device]]:

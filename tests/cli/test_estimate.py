@@ -143,6 +143,13 @@ def test_a_trace_is_written(cli, toy, tmp_path):
     assert json.loads(cli(*query).stdout) == made
 
 
+def test_a_roofline_is_written(cli, toy, tmp_path):
+    path = tmp_path / "roofline.html"
+    result = cli("estimate", "llama-3.2-1b", "--on", toy, "--emit", "roofline", "-o", str(path))
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+    assert "of the peak and reads memory at" in path.read_text()
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

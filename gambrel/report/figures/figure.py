@@ -41,7 +41,7 @@ HATCHES: Mapping[str, str] = {"bubble": "/", "host": "x"}
 
 def fill(colour: str, hatch: str = "") -> Part:
     """How a bar is filled; hatching tells bars apart without their colours."""
-    pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": "#FFFFFF", "fgopacity": 0.7, "size": 7}
+    pattern = {"shape": hatch, "fillmode": "overlay", "fgcolor": "#FFFFFF", "fgopacity": 0.6, "size": 7}
     return {"color": colour, "pattern": pattern} if hatch else {"color": colour}
 
 

@@ -83,7 +83,7 @@ def roofline(estimate: Estimate, device: Device) -> Figure:
         key="roofline",
         statement=_statement(estimate),
         spec=spec_of(traces, layout),
-        note=f"Circles: prefill; diamonds: decode step; the area is an op's share of its phase. {_missing(estimate)}",
+        note=f"{_symbols(estimate)}; the area is an op's share of its phase. {_missing(estimate)}",
         height_px=520,
     )
 
@@ -177,6 +177,11 @@ def _statement(estimate: Estimate) -> str:
     ]
     text = "; ".join(said)
     return text[0].upper() + text[1:]
+
+
+def _symbols(estimate: Estimate) -> str:
+    text = "; ".join(f"{SYMBOLS[name]}s: {name}" for name in named_phases(estimate))
+    return text.capitalize()
 
 
 def _missing(estimate: Estimate) -> str:

@@ -45,7 +45,7 @@ def _tornado(metric: str, every: Sequence[Sensitivity]) -> Figure:
         statement=_statement(metric, felt),
         spec=spec_of(bars, layout),
         note="One number of the profile at a time; fitted parameters stay as they are."
-        + (f" {left} others change it by less than {percent(below)}." if left else ""),
+        + (f" Others ({left}) change it by less than {percent(below)}." if left else ""),
         height_px=130 + 34 * max(len(shown), 1),
     )
 
