@@ -8,9 +8,9 @@ from gambrel.estimation.details import intervals
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.table import Cell
 from gambrel.hardware.load import load_device
+from gambrel.report.changes import sensitivities
 from gambrel.report.page import Report
 from gambrel.report.points import PlanPoints
-from gambrel.report.sensitivity import sensitivities
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from gambrel.estimation.details import FamilyInterval
 from gambrel.estimation.result import Estimate, RowEstimate
 from gambrel.hardware.device import Device
 from gambrel.ir.structure import PhaseName
+from gambrel.report.changes import Sensitivity
 from gambrel.report.figures.figure import FAMILY_NAMES, Figure, json_text, percent
 from gambrel.report.figures.pareto import pareto
 from gambrel.report.figures.roofline import roofline
@@ -17,7 +18,6 @@ from gambrel.report.figures.time import memory, named_phases, time_by_bound, tim
 from gambrel.report.figures.tornado import tornados
 from gambrel.report.plan_table import plan_data
 from gambrel.report.points import PlanPoints
-from gambrel.report.sensitivity import Sensitivity
 from gambrel.report.text import pipeline_text, plan_text, title_text, workload_text
 from gambrel.units import format_quantity
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from gambrel.report.changes import CHANGE, Sensitivity
 from gambrel.report.figures.figure import BLUE, RED, Figure, Part, fill, percent, spec_of
-from gambrel.report.sensitivity import CHANGE, Sensitivity
 
 MOST_BARS = 8
 """Numbers shown; those behind matter less."""

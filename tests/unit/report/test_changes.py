@@ -4,8 +4,8 @@ import pytest
 
 from gambrel.estimation.api import machine
 from gambrel.estimation.points import Plan, Workload
+from gambrel.report.changes import CHANGE, Sensitivity, sensitivities
 from gambrel.report.figures.tornado import tornados
-from gambrel.report.sensitivity import CHANGE, Sensitivity, sensitivities
 
 
 @pytest.fixture(scope="module")
