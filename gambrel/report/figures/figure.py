@@ -106,6 +106,11 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 or value == 0.0 else f"{value:.2g} %"
 
 
+def number(value: float) -> str:
+    """`1,276`, `56.6`, `0.358`: three digits that count, and never an exponent for what people count."""
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
+
+
 def json_text(value: object) -> str:
     """JSON that may stand inside an HTML script element."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gambrel.report.figures.figure import BLUE, CYAN, GREEN, GREY, PURPLE, RED, YELLOW, Figure, Part, spec_of
+from gambrel.report.figures.figure import BLUE, CYAN, GREEN, GREY, PURPLE, RED, YELLOW, Figure, Part, number, spec_of
 from gambrel.report.points import PlanPoints
 
 WIDE = 30.0
@@ -93,8 +93,8 @@ def _statement(points: PlanPoints) -> str:
     if not front:
         return "No plan fits"
     slow, fast = front[0], front[-1]
-    slowest = f"{slow.per_device:,.3g} tokens/s per device at {slow.per_user:,.3g} for a user"
+    slowest = f"{number(slow.per_device)} tokens/s per device at {number(slow.per_user)} for a user"
     if len(front) == 1:
         return f"One plan of {points.total:,} beats all others: {slowest}"
-    fastest = f"{fast.per_device:,.3g} at {fast.per_user:,.3g}"
+    fastest = f"{number(fast.per_device)} at {number(fast.per_user)}"
     return f"{len(front)} plans of {points.total:,} make the front: from {slowest} to {fastest}"

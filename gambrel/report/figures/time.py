@@ -7,6 +7,7 @@ from gambrel.report.figures.figure import (
     BOUND_COLOURS,
     FAMILY_COLOURS,
     FAMILY_NAMES,
+    GREY,
     HATCHES,
     Figure,
     Part,
@@ -25,16 +26,18 @@ def time_by_family(estimate: Estimate) -> Figure:
     phases = named_phases(estimate)
     parts = {name: _with_waiting(phase) for name, phase in phases.items()}
     overlapped = [
-        f"{format_quantity(phase.overlapped_seconds, 's')} of the {name}'s bar run at once, so that it takes less"
+        f"{format_quantity(phase.overlapped_seconds, 's')} in the {name}"
         for name, phase in phases.items()
         if phase.overlapped_seconds > 0.0
     ]
-    note = "Time of the mean device. " + ("; ".join(overlapped) + "." if overlapped else "")
+    note = "Time of the mean device."
+    if overlapped:
+        note += f" Transfers overlap compute ({', '.join(overlapped)}): a phase is shorter than its parts by that."
     return Figure(
         key="time",
         statement=f"Most time goes to {_largest(parts, FAMILY_NAMES)}",
         spec=_bars(phases, parts, FAMILY_COLOURS, FAMILY_NAMES),
-        note=note.strip(),
+        note=note,
         height_px=270,
     )
 
@@ -115,8 +118,6 @@ _BAR: Part = {
 }
 """What all stacked bars have in common."""
 
-_LIMIT: Part = {"width": 2, "dash": "dash", "color": "#EE6677"}
-
 MEMORY_COLOURS: Sequence[tuple[str, str, str]] = (
     ("weights", "weights", "#4477AA"),
     ("kv_cache", "caches", "#EE6677"),
@@ -129,7 +130,7 @@ MEMORY_COLOURS: Sequence[tuple[str, str, str]] = (
 def memory(estimate: Estimate) -> Figure:
     """One bar of what the fullest device holds, beside what it can hold."""
     its = estimate.memory
-    used, capacity = format_quantity(its.total_bytes, "B"), format_quantity(its.capacity_bytes, "B")
+    used, room = format_quantity(its.total_bytes, "B"), format_quantity(its.capacity_bytes, "B")
     left = its.capacity_bytes - its.total_bytes
     verdict = (
         f"it fits, with {format_quantity(left, 'B')} ({percent(left / its.capacity_bytes)}) to spare"
@@ -151,29 +152,26 @@ def memory(estimate: Estimate) -> Figure:
         for kind, name, colour in MEMORY_COLOURS
         if its.bytes_by_kind[kind] > 0.0
     ]
-    limit = its.capacity_bytes / 1e9
+    capacity = {
+        **_BAR,
+        "x": [its.capacity_bytes / 1e9],
+        "y": ["capacity"],
+        "showlegend": False,
+        "marker": {"color": "rgba(0,0,0,0)", "line": {"width": 2, "color": GREY}},
+        "text": [f"{its.capacity_bytes / 1e9:.4g}"],
+        "insidetextfont": {"color": GREY},
+        "hovertemplate": "capacity: %{x:.4g} GB<extra></extra>",
+    }
     layout = {
         "barmode": "stack",
-        "xaxis": {"title": {"text": "memory (GB, 1e9 bytes)"}, "range": [0.0, 1.04 * most / 1e9]},
-        "yaxis": {"automargin": True},
-        "shapes": [{"type": "line", "x0": limit, "x1": limit, "y0": 0, "y1": 1, "yref": "paper", "line": _LIMIT}],
-        "annotations": [
-            {
-                "x": limit,
-                "y": 1.0,
-                "yref": "paper",
-                "xanchor": "right",
-                "yanchor": "bottom",
-                "showarrow": False,
-                "text": f"capacity {limit:.4g} GB",
-            }
-        ],
+        "xaxis": {"title": {"text": "memory (GB, 1e9 bytes)"}, "range": [0.0, 1.02 * most / 1e9]},
+        "yaxis": {"automargin": True, "autorange": "reversed"},
     }
     return Figure(
         key="memory",
-        statement=f"{used} of {capacity} on the fullest device: {verdict}",
-        spec=spec_of(traces, layout),
+        statement=f"{used} of {room} on the fullest device: {verdict}",
+        spec=spec_of([*traces, capacity], layout),
         note="Weights and caches of one pipeline stage, the peak of activations of one micro-batch, buffers, and what "
         "the software takes.",
-        height_px=210,
+        height_px=240,
     )

@@ -129,8 +129,9 @@ def test_bars_are_the_estimates(page, report):
         busy = sum(phase.seconds_by_bound.values())
         assert bound == pytest.approx({name: 100.0 * phase.seconds_by_bound[name] / busy for name in bound})
         assert sum(bound.values()) == pytest.approx(100.0)
-    memory = [trace["x"][0] for trace in page.figures["memory"]["data"]]
-    assert sum(memory) * 1e9 == pytest.approx(report.estimate.memory.total_bytes)
+    *held, capacity = (trace["x"][0] for trace in page.figures["memory"]["data"])
+    assert sum(held) * 1e9 == pytest.approx(report.estimate.memory.total_bytes)
+    assert capacity * 1e9 == report.estimate.memory.capacity_bytes
 
 
 def test_ops_lie_under_their_roofs(page, report):
