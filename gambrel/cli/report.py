@@ -29,11 +29,12 @@ def report(
 ) -> None:
     """Write a report: where the time and the memory go, the roofline, what would change it, and all plans.
 
-    Lists and ranges of options make a table, as for `gambrel estimate`; the report then shows all of its plans, and
-    details the one with the largest product of tokens/s for a user and tokens/s per device.
+    Without a machine it is about a folder of results, such as `gambrel sweep` writes. Lists and ranges of options make
+    a table, as for `gambrel estimate`. A report of many plans details one of them: that with the largest product of
+    tokens/s for a user and tokens/s per device.
 
     Args:
-        target: A model: a name of the library, a config.json, or its folder.
+        target: A model (a name of the library, a config.json, or its folder), or a folder of results.
         on: A hardware profile: a shipped name (`gambrel hw list`) or a YAML file.
         devices: How many to use [default: what the degrees of the plan take].
         workload: The batch.
@@ -43,14 +44,26 @@ def report(
         row: Number of the plan to detail.
         output: The file to write.
     """
-    if on is None:
-        raise UsageError(Problem(where="--on", what="is missing", fix="Name a machine: --on h100-sxm"))
     question = read_question(workload, plan, devices)
     chosen = None if row is None else parse_count("--row", row, least=0)
-    made = _of_question(target, on, question, set, allow_unpriced, chosen)
+    if on is None:
+        if question.columns or question.devices or set or allow_unpriced:
+            why = "a folder of results says itself what was asked"
+            raise UsageError(Problem(where="--on", what="is missing", why=why, fix="Name a machine: --on h100-sxm"))
+        made = _of_run(Path(target), chosen)
+    else:
+        made = _of_question(target, on, question, set, allow_unpriced, chosen)
     text = report_html(made)
     write_file(output, text)
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
+
+
+def _of_run(folder: Path, row: int | None) -> Report:
+    from gambrel.report.run_source import RunSource
+
+    source = RunSource(folder)
+    points = plan_points(source, row)
+    return make_report(source.asked(points.detailed), points, f"the run {folder.name}")
 
 
 def _of_question(
@@ -84,4 +97,4 @@ def _of_question(
     workload, plan = plan_of(source.records([points.detailed])[0])
     asked = Asked(model=model, on=on, workload=workload, plan=plan, overrides=overrides, allow_unpriced=allow_unpriced)
     varied = ", ".join(name.replace("_", " ") for name in question.varied)
-    return make_report(asked, points, f"the table of all combinations of {varied}")
+    return make_report(asked, points, f"a table of all combinations of {varied}")

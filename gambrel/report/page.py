@@ -167,14 +167,15 @@ def _pair(figures: Sequence[Figure]) -> str:
 
 
 def _lead(report: Report) -> str:
-    estimate = report.estimate
-    asked = f"<p>{escape(workload_text(estimate.workload))}<br>{escape(plan_text(estimate.plan))}</p>"
-    if report.points is None:
+    estimate, points = report.estimate, report.points
+    lines = [workload_text(estimate.workload), plan_text(estimate.plan)]
+    if estimate.provenance.overrides:
+        lines.append(f"what if: {', '.join(estimate.provenance.overrides)}")
+    asked = f"<p>{'<br>'.join(map(escape, lines))}</p>"
+    if points is None:
         return asked
-    return (
-        f"{asked}<p class='faint'>This is plan {report.points.detailed} of {report.points.total:,} in "
-        f"{escape(report.source)}.</p>"
-    )
+    every = f"{points.total + points.elsewhere:,}"
+    return f'{asked}<p class="faint">Plan {points.detailed} of the {every} plans of {escape(report.source)}.</p>'
 
 
 def _answer(estimate: Estimate) -> str:

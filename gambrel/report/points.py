@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gambrel.errors import Problem, UsageError
-from gambrel.estimation.table import QUESTION_COLUMNS, Cell, EstimateTable
+from gambrel.estimation.table import ANSWER_COLUMNS, QUESTION_COLUMNS, Cell, EstimateTable
 from gambrel.search.front import front
 from gambrel.units import Dimension, format_quantity
 
@@ -116,9 +116,10 @@ class PlanPoints:
     Attributes:
         rows: The front and the others, in the order of the table.
         varied: Question columns in which they differ.
-        total: Plans of the whole table.
+        total: Plans of the table for the lengths of the detailed one.
         too_big: Of them, those that lack memory.
         cannot_run: Of them, those that break a rule.
+        elsewhere: Plans of the table for other lengths.
         detailed: Number of the plan that the page details.
         by_tpot: Whether `per_user` is `1 / TPOT`; else, where no plan has one, it is `1 / latency`.
     """
@@ -128,6 +129,7 @@ class PlanPoints:
     total: int
     too_big: int
     cannot_run: int
+    elsewhere: int
     detailed: int
     by_tpot: bool
 
@@ -150,31 +152,39 @@ class PlanPoints:
         text = f"{self.total:,} plans: {fitting:,} fit, {self.too_big:,} lack memory, {self.cannot_run:,} cannot run."
         if shown < fitting:
             text += f" Shown are all {front:,} of the front, and {shown - front:,} of the others, drawn at random."
+        if self.elsewhere:
+            text += f" {self.elsewhere:,} others are for other lengths, and not shown."
         return text
 
 
 def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
-    """Choose what a page shows of a table.
+    """Choose what a page shows of a table: plans for the same lengths, as others cannot be compared.
 
     Args:
         source: All plans.
         detailed: Number of the plan to detail; None takes the one with the largest product of both speeds, or where
-            none fits the one that needs the least memory.
+            none fits the one that needs the least memory, for the lengths of the first plan that runs.
 
     Raises:
         UsageError: There are no plans, none can run, or the one to detail is not there or cannot run.
     """
     if not len(source):
         raise UsageError(Problem(where="report", what="there are no plans"))
-    fits, too_big = source.is_status("ok"), source.is_status("does not fit")
+    ok, lacking = source.is_status("ok"), source.is_status("does not fit")
+    here = _same_lengths(source, _reference(source, detailed, ok, lacking))
+    fits, too_big = ok & here, lacking & here
     tpot = source.numbers("tpot_s")
-    by_tpot = bool(np.any(np.isfinite(tpot)))
+    by_tpot = bool(np.any(np.isfinite(tpot[here])))
     per_user = 1.0 / (tpot if by_tpot else source.numbers("latency_s"))
     per_device = source.numbers("tokens_per_s_per_device")
     best = np.zeros(len(source), dtype=np.bool_)
     best[front(np.stack([np.where(fits, per_user, np.nan), per_device], axis=1))] = True
-    chosen = _detailed(source, detailed, fits, too_big, per_user * per_device)
-    kept = _kept(fits, best, chosen)
+    chosen = detailed
+    if chosen is None and np.any(fits):
+        chosen = int(np.argmax(np.where(fits, per_user * per_device, -np.inf)))
+    elif chosen is None:
+        chosen = int(np.argmin(np.where(too_big, source.numbers("memory_bytes"), np.inf)))
+    kept = _kept(here, fits, best, chosen)
     records = source.records(kept)
     varied = _varied(records)
     rows = [
@@ -189,39 +199,48 @@ def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
         )
         for number, cells in zip(kept, records, strict=True)
     ]
+    total, lack = int(np.count_nonzero(here)), int(np.count_nonzero(too_big))
     return PlanPoints(
         rows=rows,
         varied=varied,
-        total=len(source),
-        too_big=int(np.count_nonzero(too_big)),
-        cannot_run=len(source) - int(np.count_nonzero(fits | too_big)),
+        total=total,
+        too_big=lack,
+        cannot_run=total - lack - int(np.count_nonzero(fits)),
+        elsewhere=len(source) - total,
         detailed=chosen,
         by_tpot=by_tpot,
     )
 
 
-def _detailed(source: Source, asked: int | None, fits: Flags, too_big: Flags, merit: Array) -> int:
-    """The plan to detail: what was asked, else of those that fit the best, else of the others the smallest."""
-    if asked is not None:
-        if not 0 <= asked < len(source):
-            raise UsageError(
-                Problem(where="--row", what=f"there is no plan {asked}", fix=f"Give 0 to {len(source) - 1}")
-            )
-        if not (fits[asked] or too_big[asked]):
-            reason = str(source.records([asked])[0]["status"])
-            raise UsageError(Problem(where="--row", what=f"plan {asked} cannot run", why=reason))
-        return asked
-    if np.any(fits):
-        return int(np.argmax(np.where(fits, merit, -np.inf)))
-    if np.any(too_big):
-        return int(np.argmin(np.where(too_big, source.numbers("memory_bytes"), np.inf)))
-    raise UsageError(Problem(where="report", what="no plan can run", why=str(source.records([0])[0]["status"])))
+def _reference(source: Source, asked: int | None, ok: Flags, lacking: Flags) -> int:
+    """The plan that is asked for, else the first that fits, else the first that would with more memory."""
+    if asked is None:
+        runs = ok if np.any(ok) else lacking
+        if not np.any(runs):
+            raise UsageError(Problem(where="report", what="no plan can run", why=str(source.records([0])[0]["status"])))
+        return int(np.argmax(runs))
+    if not 0 <= asked < len(ok):
+        raise UsageError(Problem(where="--row", what=f"there is no plan {asked}", fix=f"Give 0 to {len(ok) - 1}"))
+    if not (ok[asked] or lacking[asked]):
+        reason = str(source.records([asked])[0]["status"])
+        raise UsageError(Problem(where="--row", what=f"plan {asked} cannot run", why=reason))
+    return asked
 
 
-def _kept(fits: Flags, best: Flags, chosen: int) -> list[int]:
+def _same_lengths(source: Source, reference: int) -> Flags:
+    """Plans for prompts and outputs as long as those of one of them."""
+    out = np.ones(len(source), dtype=np.bool_)
+    for name in ("isl", "osl", "prefix"):
+        column = source.numbers(name)
+        if np.isfinite(column[reference]):
+            out &= column == column[reference]
+    return out
+
+
+def _kept(here: Flags, fits: Flags, best: Flags, chosen: int) -> list[int]:
     """All plans where these are few, else the front, the chosen one, and as many of the others that fit as may be."""
-    if len(fits) <= MOST_ROWS:
-        return list(range(len(fits)))
+    if np.count_nonzero(here) <= MOST_ROWS:
+        return np.flatnonzero(here).tolist()
     must = best.copy()
     must[chosen] = True
     others = np.flatnonzero(fits & ~must)
@@ -234,7 +253,10 @@ def _kept(fits: Flags, best: Flags, chosen: int) -> list[int]:
 def _varied(records: Sequence[Mapping[str, Cell]]) -> list[str]:
     """Questions in which the plans that can run differ; the others do not have all of their choices filled in."""
     run = [record for record in records if record["status"] in ("ok", "does not fit")]
-    names = [name for name in ("machine", *QUESTION_COLUMNS, "devices") if name in run[0]]
+    known = ("machine", *QUESTION_COLUMNS, "devices")
+    # What is no column of every table is a what-if on the machine.
+    what_ifs = [name for name in run[0] if name not in (*known, *ANSWER_COLUMNS)]
+    names = [name for name in (*known, *what_ifs) if name in run[0]]
     return [name for name in names if len({record[name] for record in run}) > 1]
 
 

@@ -12,9 +12,9 @@ def test_lists_make_a_table_of_plans(cli, toy, tmp_path):
     path = tmp_path / "report.html"
     query = ("report", "llama-3.2-1b", "--on", toy, "--batch", "1-64*4", "--plan.tp", "1,2", "-o", str(path))
     assert cli(*query).code == 0
-    assert "in the table of all combinations of batch, tp" in path.read_text()
+    assert "of a table of all combinations of batch, tp" in path.read_text()
     assert cli(*query, "--row", "3").code == 0
-    assert "This is plan 3 of 8 in" in path.read_text()
+    assert "Plan 3 of the 8 plans of" in path.read_text()
     result = cli(*query, "--row", "8")
     assert (result.code, result.stderr) == (2, "error: --row: there is no plan 8. Give 0 to 7.\n")
 
@@ -22,7 +22,8 @@ def test_lists_make_a_table_of_plans(cli, toy, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "error: --on: is missing"),
+        ((), "error: llama-3.2-1b: holds no run: no manifest.json. Give the folder"),
+        (("--batch", "4"), "error: --on: is missing: a folder of results says itself what was asked"),
         (("--on", "toy-9000"), "error: toy-9000: unknown"),
         (("--on", "h100-sxm", "-o", "no/such/folder/report.html"), "cannot be written"),
     ],

@@ -1,9 +1,10 @@
 """Speed for a user against throughput of a device: every plan, and the staircase of those that nothing beats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from gambrel.report.figures.figure import BLUE, CYAN, GREEN, GREY, PURPLE, RED, YELLOW, Figure, Part, number, spec_of
-from gambrel.report.points import PlanPoints
+from gambrel.report.points import PlanPoints, PlanRow
 
 WIDE = 30.0
 """An axis whose values span a larger factor is logarithmic."""
@@ -12,71 +13,80 @@ MACHINE_COLOURS = (BLUE, RED, GREEN, PURPLE, YELLOW, CYAN)
 MACHINE_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 
 
+MANY = 60
+"""A longer front has smaller points."""
+
+
 def pareto(points: PlanPoints) -> Figure:
     """The plans that run, the front as a staircase, and the plan that the report details."""
     front = sorted((row for row in points.rows if row.on_front), key=lambda row: row.per_user)
     others = [row for row in points.rows if row.fits and not row.on_front]
-    machines = points.machines
-    traces: list[Part] = [
+    looks = _looks(points.machines)
+    traces = [
         {
-            "type": "scatter",
+            **_places([row for row in others if row.machine == machine]),
             "mode": "markers",
-            "name": "other plans" if len(machines) == 1 else f"other plans of {machine}",
-            "x": [row.per_user for row in others if row.machine == machine],
-            "y": [row.per_device for row in others if row.machine == machine],
-            "text": [row.text for row in others if row.machine == machine],
-            "hovertemplate": _HOVER,
-            "marker": {
-                "color": GREY if len(machines) == 1 else MACHINE_COLOURS[number % len(MACHINE_COLOURS)],
-                "symbol": MACHINE_SYMBOLS[number % len(MACHINE_SYMBOLS)],
-                "size": 6,
-                "opacity": 0.5,
-            },
+            "name": "other plans" if len(looks) == 1 else machine,
+            "marker": {**look, "size": 6, "opacity": 0.65},
         }
-        for number, machine in enumerate(machines)
+        for machine, look in looks.items()
         if any(row.machine == machine for row in others)
     ]
-    traces.append(
+    traces += [
         {
-            "type": "scatter",
+            **_places(front),
             "mode": "lines+markers",
             "name": "front",
-            "x": [row.per_user for row in front],
-            "y": [row.per_device for row in front],
-            "text": [row.text for row in front],
-            "hovertemplate": _HOVER,
             # Down first, then right: between two plans the slower one is the best that there is.
             "line": {"shape": "vh", "width": 2, "color": BLUE},
-            "marker": {"size": 9, "color": BLUE, "line": {"width": 1}},
-        }
-    )
-    chosen = [row for row in points.rows if row.number == points.detailed]
-    traces.append(
+            "marker": {**_marks(front, looks), "size": 5 if len(front) > MANY else 9},
+        },
         {
-            "type": "scatter",
+            **_places([row for row in points.rows if row.number == points.detailed]),
             "mode": "markers",
             "name": "detailed below",
-            "x": [row.per_user for row in chosen],
-            "y": [row.per_device for row in chosen],
-            "text": [row.text for row in chosen],
-            "hovertemplate": _HOVER,
             "marker": {"size": 18, "color": RED, "symbol": "circle-open", "line": {"width": 3}},
-        }
-    )
+        },
+    ]
+    fitting = [*front, *others]
+    layout = {
+        "hovermode": "closest",
+        "xaxis": _axis(points.per_user_title, [row.per_user for row in fitting]),
+        "yaxis": _axis("output tokens/s per device", [row.per_device for row in fitting]),
+    }
     return Figure(
         key="pareto",
-        statement=_statement(points),
-        spec=spec_of(
-            traces,
-            {
-                "hovermode": "closest",
-                "xaxis": _axis(points.per_user_title, [row.per_user for row in [*front, *others]]),
-                "yaxis": _axis("output tokens/s per device", [row.per_device for row in [*front, *others]]),
-            },
-        ),
+        statement=_statement(points, front),
+        spec=spec_of(traces, layout),
         note=points.counts_text,
         height_px=500,
     )
+
+
+def _looks(machines: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Colour and symbol of each machine; of a single one those of what is not on the front."""
+    if len(machines) == 1:
+        return {machines[0]: {"color": GREY, "symbol": MACHINE_SYMBOLS[0]}}
+    return {
+        machine: {"color": colour, "symbol": symbol}
+        for machine, colour, symbol in zip(machines, cycle(MACHINE_COLOURS), cycle(MACHINE_SYMBOLS), strict=False)
+    }
+
+
+def _marks(front: Sequence[PlanRow], looks: Mapping[str, Mapping[str, str]]) -> Part:
+    if len(looks) == 1:
+        return {"color": BLUE}
+    return {name: [looks[row.machine][name] for row in front] for name in ("color", "symbol")}
+
+
+def _places(rows: Sequence[PlanRow]) -> dict[str, object]:
+    return {
+        "type": "scatter",
+        "x": [row.per_user for row in rows],
+        "y": [row.per_device for row in rows],
+        "text": [row.text for row in rows],
+        "hovertemplate": _HOVER,
+    }
 
 
 _HOVER = "%{text}<extra></extra>"
@@ -88,8 +98,7 @@ def _axis(title: str, values: Sequence[float]) -> Part:
     return {"title": {"text": title}, **scale}
 
 
-def _statement(points: PlanPoints) -> str:
-    front = sorted((row for row in points.rows if row.on_front), key=lambda row: row.per_user)
+def _statement(points: PlanPoints, front: Sequence[PlanRow]) -> str:
     if not front:
         return "No plan fits"
     slow, fast = front[0], front[-1]
