@@ -12,9 +12,10 @@ from gambrel.hardware.device import Device
 from gambrel.ir.structure import PhaseName
 from gambrel.report.changes import Sensitivity
 from gambrel.report.figures.figure import FAMILY_NAMES, Figure, json_text, percent
+from gambrel.report.figures.memory import memory
 from gambrel.report.figures.pareto import pareto
 from gambrel.report.figures.roofline import roofline
-from gambrel.report.figures.time import memory, named_phases, time_by_bound, time_by_family
+from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
 from gambrel.report.figures.tornado import tornados
 from gambrel.report.plan_table import plan_data
 from gambrel.report.points import PlanPoints

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,30 +175,17 @@ def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
     fits, too_big = ok & here, lacking & here
     tpot = source.numbers("tpot_s")
     by_tpot = bool(np.any(np.isfinite(tpot[here])))
-    per_user = 1.0 / (tpot if by_tpot else source.numbers("latency_s"))
-    per_device = source.numbers("tokens_per_s_per_device")
+    speeds = _Speeds(
+        1.0 / (tpot if by_tpot else source.numbers("latency_s")), source.numbers("tokens_per_s_per_device")
+    )
     best = np.zeros(len(source), dtype=np.bool_)
-    best[front(np.stack([np.where(fits, per_user, np.nan), per_device], axis=1))] = True
+    best[front(np.stack([np.where(fits, speeds.per_user, np.nan), speeds.per_device], axis=1))] = True
     chosen = detailed
     if chosen is None and np.any(fits):
-        chosen = int(np.argmax(np.where(fits, per_user * per_device, -np.inf)))
+        chosen = int(np.argmax(np.where(fits, speeds.per_user * speeds.per_device, -np.inf)))
     elif chosen is None:
         chosen = int(np.argmin(np.where(too_big, source.numbers("memory_bytes"), np.inf)))
-    kept = _kept(here, fits, best, chosen)
-    records = source.records(kept)
-    varied = _varied(records)
-    rows = [
-        PlanRow(
-            number=number,
-            cells=cells,
-            per_user=float(per_user[number]),
-            per_device=float(per_device[number]),
-            fits=bool(fits[number]),
-            on_front=bool(best[number]),
-            text=_text(number, cells, varied),
-        )
-        for number, cells in zip(kept, records, strict=True)
-    ]
+    rows, varied = _rows(source, _kept(here, fits, best, chosen), speeds, fits, best)
     total, lack = int(np.count_nonzero(here)), int(np.count_nonzero(too_big))
     return PlanPoints(
         rows=rows,
@@ -210,6 +197,34 @@ def plan_points(source: Source, detailed: int | None = None) -> PlanPoints:
         detailed=chosen,
         by_tpot=by_tpot,
     )
+
+
+class _Speeds(NamedTuple):
+    """What a user sees, and what a device yields, of every plan."""
+
+    per_user: Array
+    per_device: Array
+
+
+def _rows(
+    source: Source, kept: Sequence[int], speeds: _Speeds, fits: Flags, best: Flags
+) -> tuple[list[PlanRow], list[str]]:
+    """The rows of some plans, and the questions in which they differ."""
+    records = source.records(kept)
+    varied = _varied(records)
+    rows = [
+        PlanRow(
+            number=number,
+            cells=cells,
+            per_user=float(speeds.per_user[number]),
+            per_device=float(speeds.per_device[number]),
+            fits=bool(fits[number]),
+            on_front=bool(best[number]),
+            text=_text(number, cells, varied),
+        )
+        for number, cells in zip(kept, records, strict=True)
+    ]
+    return rows, varied
 
 
 def _reference(source: Source, asked: int | None, ok: Flags, lacking: Flags) -> int:

@@ -65,6 +65,19 @@ BOUND_COLOURS: Mapping[str, str] = {
 }
 
 
+SMALLEST_LABEL = 0.06
+"""Shares of a bar below this have no room for a label inside of it."""
+
+STACKED_BAR: Part = {
+    "type": "bar",
+    "orientation": "h",
+    "textposition": "inside",
+    "insidetextanchor": "middle",
+    "textangle": 0,
+}
+"""What all stacked bars have in common."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """One figure of a page.

@@ -21,33 +21,6 @@ def pareto(points: PlanPoints) -> Figure:
     """The plans that run, the front as a staircase, and the plan that the report details."""
     front = sorted((row for row in points.rows if row.on_front), key=lambda row: row.per_user)
     others = [row for row in points.rows if row.fits and not row.on_front]
-    looks = _looks(points.machines)
-    traces = [
-        {
-            **_places([row for row in others if row.machine == machine]),
-            "mode": "markers",
-            "name": "other plans" if len(looks) == 1 else machine,
-            "marker": {**look, "size": 6, "opacity": 0.65},
-        }
-        for machine, look in looks.items()
-        if any(row.machine == machine for row in others)
-    ]
-    traces += [
-        {
-            **_places(front),
-            "mode": "lines+markers",
-            "name": "front",
-            # Down first, then right: between two plans the slower one is the best that there is.
-            "line": {"shape": "vh", "width": 2, "color": BLUE},
-            "marker": {**_marks(front, looks), "size": 5 if len(front) > MANY else 9},
-        },
-        {
-            **_places([row for row in points.rows if row.number == points.detailed]),
-            "mode": "markers",
-            "name": "detailed below",
-            "marker": {"size": 18, "color": RED, "symbol": "circle-open", "line": {"width": 3}},
-        },
-    ]
     fitting = [*front, *others]
     layout = {
         "hovermode": "closest",
@@ -57,10 +30,32 @@ def pareto(points: PlanPoints) -> Figure:
     return Figure(
         key="pareto",
         statement=_statement(points, front),
-        spec=spec_of(traces, layout),
+        spec=spec_of(_traces(points, front, others), layout),
         note=points.counts_text,
         height_px=500,
     )
+
+
+def _traces(points: PlanPoints, front: Sequence[PlanRow], others: Sequence[PlanRow]) -> list[Part]:
+    looks = _looks(points.machines)
+    traces: list[Part] = [
+        {
+            **_places([row for row in others if row.machine == machine]),
+            "mode": "markers",
+            "name": "other plans" if len(looks) == 1 else machine,
+            "marker": {**look, "size": 6, "opacity": 0.65},
+        }
+        for machine, look in looks.items()
+        if any(row.machine == machine for row in others)
+    ]
+    # Down first, then right: between two plans the slower one is the best that there is.
+    line = {"shape": "vh", "width": 2, "color": BLUE}
+    marker = {**_marks(front, looks), "size": 5 if len(front) > MANY else 9}
+    traces.append({**_places(front), "mode": "lines+markers", "name": "front", "line": line, "marker": marker})
+    chosen = _places([row for row in points.rows if row.number == points.detailed])
+    ring = {"size": 18, "color": RED, "symbol": "circle-open", "line": {"width": 3}}
+    traces.append({**chosen, "mode": "markers", "name": "detailed below", "marker": ring})
+    return traces
 
 
 def _looks(machines: Sequence[str]) -> dict[str, dict[str, str]]:

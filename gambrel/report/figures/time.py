@@ -1,14 +1,15 @@
-"""Where the time of both phases goes, by op family and by bound, and what fills the memory: stacked bars."""
+"""Where the time of both phases goes, by op family and by bound: stacked bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from gambrel.estimation.result import Estimate, PhaseEstimate
 from gambrel.report.figures.figure import (
     BOUND_COLOURS,
     FAMILY_COLOURS,
     FAMILY_NAMES,
-    GREY,
     HATCHES,
+    SMALLEST_LABEL,
+    STACKED_BAR,
     Figure,
     Part,
     fill,
@@ -16,9 +17,6 @@ from gambrel.report.figures.figure import (
     spec_of,
 )
 from gambrel.units import format_quantity
-
-SMALLEST_LABEL = 0.06
-"""Shares of a bar below this have no room for a label inside of it."""
 
 
 def time_by_family(estimate: Estimate) -> Figure:
@@ -90,7 +88,7 @@ def _bars(
         shares = [100.0 * value / whole for value, whole in zip(seconds, wholes, strict=True)]
         traces.append(
             {
-                **_BAR,
+                **STACKED_BAR,
                 "x": shares,
                 "y": labels,
                 "name": names.get(part, part),
@@ -107,71 +105,3 @@ def _bars(
         "yaxis": {"autorange": "reversed", "automargin": True},
     }
     return spec_of(traces, layout)
-
-
-_BAR: Part = {
-    "type": "bar",
-    "orientation": "h",
-    "textposition": "inside",
-    "insidetextanchor": "middle",
-    "textangle": 0,
-}
-"""What all stacked bars have in common."""
-
-MEMORY_COLOURS: Sequence[tuple[str, str, str]] = (
-    ("weights", "weights", "#4477AA"),
-    ("kv_cache", "caches", "#EE6677"),
-    ("activations", "activations", "#228833"),
-    ("communication", "communication buffers", "#AA3377"),
-    ("runtime", "runtime", "#777777"),
-)
-
-
-def memory(estimate: Estimate) -> Figure:
-    """One bar of what the fullest device holds, beside what it can hold."""
-    its = estimate.memory
-    used, room = format_quantity(its.total_bytes, "B"), format_quantity(its.capacity_bytes, "B")
-    left = its.capacity_bytes - its.total_bytes
-    verdict = (
-        f"it fits, with {format_quantity(left, 'B')} ({percent(left / its.capacity_bytes)}) to spare"
-        if its.fits
-        else f"it does not fit: {format_quantity(-left, 'B')} too much"
-    )
-    most = max(its.capacity_bytes, its.total_bytes)
-    least = SMALLEST_LABEL * most
-    traces: list[Part] = [
-        {
-            **_BAR,
-            "x": [its.bytes_by_kind[kind] / 1e9],
-            "y": ["fullest<br>device"],
-            "name": name,
-            "marker": {"color": colour},
-            "text": [f"{its.bytes_by_kind[kind] / 1e9:.3g}" if its.bytes_by_kind[kind] >= least else ""],
-            "hovertemplate": "%{fullData.name}: %{x:.4g} GB<extra></extra>",
-        }
-        for kind, name, colour in MEMORY_COLOURS
-        if its.bytes_by_kind[kind] > 0.0
-    ]
-    capacity = {
-        **_BAR,
-        "x": [its.capacity_bytes / 1e9],
-        "y": ["capacity"],
-        "showlegend": False,
-        "marker": {"color": "rgba(0,0,0,0)", "line": {"width": 2, "color": GREY}},
-        "text": [f"{its.capacity_bytes / 1e9:.4g}"],
-        "insidetextfont": {"color": GREY},
-        "hovertemplate": "capacity: %{x:.4g} GB<extra></extra>",
-    }
-    layout = {
-        "barmode": "stack",
-        "xaxis": {"title": {"text": "memory (GB, 1e9 bytes)"}, "range": [0.0, 1.02 * most / 1e9]},
-        "yaxis": {"automargin": True, "autorange": "reversed"},
-    }
-    return Figure(
-        key="memory",
-        statement=f"{used} of {room} on the fullest device: {verdict}",
-        spec=spec_of([*traces, capacity], layout),
-        note="Weights and caches of one pipeline stage, the peak of activations of one micro-batch, buffers, and what "
-        "the software takes.",
-        height_px=240,
-    )
