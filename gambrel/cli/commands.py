@@ -49,6 +49,18 @@ COMMANDS = (
     ),
     Command("fleet", "gambrel.cli.fleet:fleet", "Find the cheapest machines for a mix of requests."),
     Command(
+        "sweep",
+        "gambrel.cli.sweep:sweep",
+        "Estimate millions of points, into a folder of Parquet files.",
+        "All options of the batch and of the plan, --on, --devices and --set take lists; the rows are their product. "
+        "An interrupted sweep goes on when the same command is given again.",
+    ),
+    Command(
+        "compare",
+        "gambrel.cli.compare:compare",
+        "Say what changed between two sweeps, or between two estimates.",
+    ),
+    Command(
         "sensitivity",
         "gambrel.cli.sensitivity:sensitivity",
         "Say what an estimate depends on: the change for 1 % more of each number.",
@@ -62,22 +74,16 @@ COMMANDS = (
         "Each number alone with the others as they are, all rates by one factor, and the least joint change.",
     ),
     Command(
+        "report",
+        "gambrel.cli.report:report",
+        "Write a report as one HTML file: time, memory, roofline, sensitivities and all plans.",
+        "Needs the extra `plot` (pip install 'gambrel[plot]'). The file needs no network.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",
         "Without --on, number formats are as a machine uses them that multiplies all of them.",
-    ),
-    Command(
-        "sweep",
-        "gambrel.cli.sweep:sweep",
-        "Estimate millions of points, into a folder of Parquet files.",
-        "All options of the batch and of the plan, --on, --devices and --set take lists; the rows are their product. "
-        "An interrupted sweep goes on when the same command is given again.",
-    ),
-    Command(
-        "compare",
-        "gambrel.cli.compare:compare",
-        "Say what changed between two sweeps, or between two estimates.",
     ),
     Command("accuracy", "gambrel.cli.accuracy:accuracy", "Score estimates against measured kernels, beside roofline."),
     Command(

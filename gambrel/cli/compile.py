@@ -1,15 +1,12 @@
 """`gambrel compile`: the IR that an estimate is made from, after any pass, or its cost table."""
 
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from gambrel.cli.output import print_json, print_report
+from gambrel.cli.output import print_json, print_report, writing_to
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
 from gambrel.errors import PlanError, Problem, UsageError
 from gambrel.estimation.api import structure_of
@@ -65,7 +62,7 @@ def compile_(
         model, on, plan=planned, workload=asked, devices=question.devices, overrides=set
     )
     shown = _shown_passes(print_ir_after, structure)
-    with _writing_to(output):
+    with writing_to(output):
         if emit == "rows":
             _emit_rows(architecture, structure, shown, allow_unpriced, format)
         else:
@@ -124,21 +121,3 @@ def _shown_passes(wanted: str | None, structure: Structure) -> frozenset[str]:
         what = f"the pipeline of this plan has no pass '{wanted}'"
         raise PlanError(Problem(where="--print-ir-after", what=what, fix=f"Give all, {', '.join(names)}"))
     return frozenset((wanted,))
-
-
-@contextmanager
-def _writing_to(path: Path | None) -> Generator[None]:
-    """What is printed inside goes to a file, where one is named; nothing is written when an error ends it.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
-    if path is None:
-        yield
-        return
-    with redirect_stdout(StringIO()) as printed:
-        yield
-    try:
-        path.write_text(printed.getvalue(), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(Problem(where=str(path), what=f"cannot be written: {error.strerror or error}")) from None

@@ -1,12 +1,26 @@
 """`gambrel estimate`: how fast, how much memory, energy and money, and what bounds it."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from gambrel.cli.output import print_json, print_report, terminal_width
-from gambrel.cli.question import Counts, PlanOptions, Question, Repeated, WorkloadOptions, read_question
+from gambrel.cli.output import print_json, print_report, terminal_width, writing_to
+from gambrel.cli.question import (
+    Counts,
+    PlanOptions,
+    Question,
+    Repeated,
+    WorkloadOptions,
+    read_one,
+    read_question,
+)
+from gambrel.errors import Problem, UsageError
 from gambrel.estimation.api import estimate as estimate_one
+from gambrel.estimation.api import machine
+from gambrel.estimation.result import Estimate
+
+Emit = Literal["trace", "roofline"]
 
 
 def estimate(
@@ -20,6 +34,8 @@ def estimate(
     set: Repeated = (),
     allow_unpriced: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     format: Literal["text", "table", "json"] = "text",
+    emit: Emit | None = None,
+    output: Annotated[Path | None, Parameter(name=("-o", "--output"))] = None,
 ) -> None:
     """Estimate how a model runs: time, memory, energy, money, and what bounds it.
 
@@ -35,9 +51,14 @@ def estimate(
         set: Change a number of the profile: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
         allow_unpriced: Let ops without a cost rule pass; the estimate is then a lower bound.
         format: A report, a table of one line a point, or JSON.
+        emit: Instead of the estimate, a picture of it: `trace` is a timeline of a prefill and a decode step, JSON that
+            ui.perfetto.dev opens; `roofline` is a page with every op under the roofs of the device.
+        output: A file for the picture [default: the standard output].
     """
-    question = read_question(workload, plan, devices)
-    if question.points > 1 or format == "table":
+    if output is not None and emit is None:
+        raise UsageError(Problem(where="-o", what="no picture is asked for", fix="Name one: --emit trace"))
+    question = read_question(workload, plan, devices) if emit is None else read_one(workload, plan, devices, "--emit")
+    if emit is None and (question.points > 1 or format == "table"):
         _table(question, model, on, set, allow_unpriced, format)
         return
     asked, planned = question.one()
@@ -50,12 +71,38 @@ def estimate(
         overrides=set,
         allow_unpriced=allow_unpriced,
     )
+    if emit is not None:
+        with writing_to(output):
+            print(_picture(emit, result, question, (model, on, set, allow_unpriced)))
+        return
     if format == "json":
         print_json(result.to_dict())
         return
     from gambrel.report.text import estimate_report
 
     print_report(estimate_report(result))
+
+
+def _picture(emit: Emit, result: Estimate, question: Question, asked: tuple[str, str, tuple[str, ...], bool]) -> str:
+    model, on, overrides, allow_unpriced = asked
+    if emit == "roofline":
+        from gambrel.report.page import roofline_html
+
+        return roofline_html(result, machine(on, overrides))
+    from gambrel.estimation.details import timeline
+    from gambrel.report.trace import trace_json
+
+    workload, plan = question.one()
+    times = timeline(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=question.devices,
+        overrides=overrides,
+        allow_unpriced=allow_unpriced,
+    )
+    return trace_json(result, times)
 
 
 def _table(

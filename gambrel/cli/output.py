@@ -1,9 +1,14 @@
 """How commands print: tables as wide as the terminal, and JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import fields, is_dataclass
+from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from gambrel.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,6 +65,33 @@ def terminal_width() -> int:
     from rich.console import Console
 
     return Console().width
+
+
+@contextmanager
+def writing_to(path: Path | None) -> Generator[None]:
+    """What is printed inside goes to a file, where one is named; nothing is written when an error ends it.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    with redirect_stdout(StringIO()) as printed:
+        yield
+    write_file(path, printed.getvalue())
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(Problem(where=str(path), what=f"cannot be written: {error.strerror or error}")) from None
 
 
 def _plain(value: object) -> object:

@@ -119,7 +119,7 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         UnpricedOpError: An op has no cost rule.
     """
     wanted = tuple(overrides)
-    q = _ask(model, on, plan, workload, devices, wanted)
+    q = ask(model, on, plan, workload, devices, wanted)
     variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
     points = q.resolved.points(q.workload)
     engine = load_engine(q.resolved.plan.engine)
@@ -182,7 +182,7 @@ def _engine_note(engine: EngineOverheads) -> str:
     return f"engine {engine.title}; {memory}"
 
 
-class _Question:
+class Question:
     """A question with everything loaded, resolved and checked."""
 
     def __init__(
@@ -195,15 +195,20 @@ class _Question:
         check_plan(architecture, device, workload, self.resolved.plan, devices)
 
 
-def _ask(
+def ask(
     model: Model,
     on: Machine,
     plan: Plan | None,
     workload: Workload | None,
     devices: int | None,
     overrides: Iterable[str],
-) -> _Question:
-    return _Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
+) -> Question:
+    """Load and resolve what `estimate` is asked.
+
+    Raises:
+        GambrelError: As `estimate`, apart from ops without a price.
+    """
+    return Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
 
 
 def _optional(value: np.typing.NDArray[np.float64] | None, factor: float = 1.0) -> float | None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from gambrel.cost.engines import parameter_grade
 from gambrel.cost.kernel import BOUNDS
-from gambrel.cost.program import RowPrice
+from gambrel.cost.program import Rates, RowPrice
 from gambrel.cost.rows import Row
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.evaluate import Evaluation, PhaseTotals
@@ -36,7 +36,7 @@ def phase_estimate(totals: PhaseTotals, engine: str) -> PhaseEstimate:
     """One phase of a scalar evaluation, priced by an engine."""
     busy = {bound: _scalar(value) for bound, value in totals.by_bound.items()}
     total = sum(busy.values()) or 1.0
-    rows = [_row(p, _scalar(w), total, engine) for p, w in zip(totals.rows, totals.weights, strict=True)]
+    rows = [_row(p, _scalar(w), total, engine, totals.rates) for p, w in zip(totals.rows, totals.weights, strict=True)]
     return PhaseEstimate(
         seconds=_scalar(totals.seconds),
         bubble_seconds=max(_scalar(totals.bubble_seconds), 0.0),
@@ -95,14 +95,14 @@ def _priced_share(evaluation: Evaluation, amount: Callable[[RowPrice], Array]) -
     return priced / everything if everything else 1.0
 
 
-def _row(price: RowPrice, runs: float, busy: float, engine: str) -> RowEstimate:
+def _row(price: RowPrice, runs: float, busy: float, engine: str, rates: Rates) -> RowEstimate:
     row = price.row
-    plain = engine == "roofline" and row.kernel is not None and row.family != "collective"
     seconds = _scalar(price.seconds)
     return RowEstimate(
         name=f"{row.segment}: {row.name}" if row.segment else row.name,
         op=row.op,
         family=row.family,
+        rate=rates(row.rate) if row.rate else "",
         kernel=kernel_text(row),
         count=runs,
         seconds=seconds,
@@ -114,8 +114,14 @@ def _row(price: RowPrice, runs: float, busy: float, engine: str) -> RowEstimate:
         bytes_read=_scalar(price.bytes_read),
         bytes_written=_scalar(price.bytes_written),
         network_bytes=_scalar(price.network_bytes),
-        formula=ROOFLINE_FORMULA if plain else row.formula,
+        formula=formula_text(row, engine),
     )
+
+
+def formula_text(row: Row, engine: str) -> str:
+    """The closed form that prices a row on a device of an engine, and its source."""
+    plain = engine == "roofline" and row.kernel is not None and row.family != "collective"
+    return ROOFLINE_FORMULA if plain else row.formula
 
 
 def kernel_text(row: Row) -> str:

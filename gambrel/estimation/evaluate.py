@@ -172,8 +172,8 @@ def evaluate(
     """
     device = with_libraries(device, engine.libraries)
     ask = _Question(variant=variant, device=device, rates=rates, points=points, engine=engine)
-    prefill = _phase(ask, "prefill", _span("prefill", points))
-    decode = _phase(ask, "decode", _span("decode", points))
+    prefill = _phase(ask, "prefill", cache_span("prefill", points))
+    decode = _phase(ask, "decode", cache_span("decode", points))
     steps = points.osl - 1.0
     latency = prefill.seconds + steps * decode.seconds
     tokens = points.batch * points.osl / latency
@@ -212,11 +212,13 @@ def phase_totals(
     """One phase alone, as `evaluate` has it: a prefill of the whole batch, or the mean decode step."""
     device = with_libraries(device, engine.libraries)
     return _phase(
-        _Question(variant=variant, device=device, rates=rates, points=points, engine=engine), name, _span(name, points)
+        _Question(variant=variant, device=device, rates=rates, points=points, engine=engine),
+        name,
+        cache_span(name, points),
     )
 
 
-def _span(name: PhaseName, points: Points) -> CacheSpan:
+def cache_span(name: PhaseName, points: Points) -> CacheSpan:
     """Cached lengths of a phase: before each chunk of a prefill; during a decode, a token more with each step."""
     if name == "prefill":
         chunk = points.pass_tokens

@@ -17,6 +17,7 @@ class RowEstimate:
         name: For people.
         op: IR ops.
         family: What its time is booked under.
+        rate: Number format at whose matrix rate it runs; empty outside the matrix units.
         kernel: What was priced, `Gemm(m=32, n=1280, k=8192, ...)`.
         count: Executions on the mean device in one pass (prefill) or one step (decode).
         seconds: One execution.
@@ -31,6 +32,7 @@ class RowEstimate:
     name: str
     op: str
     family: str
+    rate: str
     kernel: str
     count: float
     seconds: float

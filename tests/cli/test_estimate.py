@@ -131,3 +131,33 @@ def test_output_is_plain_where_it_is_no_terminal(toy, encoding):
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"\x1b" not in done.stdout
     assert b"TTFT" in done.stdout
+
+
+def test_a_trace_is_written(cli, toy, tmp_path):
+    path = tmp_path / "step.json"
+    query = ("estimate", "llama-3.2-1b", "--on", toy, "--emit", "trace")
+    result = cli(*query, "-o", str(path))
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+    made = json.loads(path.read_text())
+    assert {event["name"] for event in made["traceEvents"]} >= {"prefill of the batch", "layer 15", "head"}
+    assert json.loads(cli(*query).stdout) == made
+
+
+def test_a_roofline_is_written(cli, toy, tmp_path):
+    path = tmp_path / "roofline.html"
+    result = cli("estimate", "llama-3.2-1b", "--on", toy, "--emit", "roofline", "-o", str(path))
+    assert (result.code, result.stdout, result.stderr) == (0, "", "")
+    assert "of the peak and reads memory at" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("-o", "out.json"), "no picture is asked for"),
+        (("--emit", "trace", "--batch", "1,2"), "--emit answers one question at a time"),
+    ],
+)
+def test_what_no_picture_shows(cli, toy, args, message):
+    result = cli("estimate", "llama-3.2-1b", "--on", toy, *args)
+    assert result.code == 2
+    assert message in result.stderr

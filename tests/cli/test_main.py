@@ -9,7 +9,20 @@ from gambrel import cli as gambrel_cli
 from gambrel.cli.commands import COMMANDS, GROUPS
 from gambrel.errors import Problem, ProfileError
 
-HEAVY = ("numpy", "xdsl", "pydantic", "rich", "cyclopts", "ruamel", "quantiphy", "sympy", "networkx", "pandas")
+HEAVY = (
+    "numpy",
+    "xdsl",
+    "pydantic",
+    "rich",
+    "cyclopts",
+    "ruamel",
+    "quantiphy",
+    "sympy",
+    "networkx",
+    "pandas",
+    "plotly",
+    "pyarrow",
+)
 
 
 def modules_after(statement: str) -> set[str]:

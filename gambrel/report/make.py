@@ -1,0 +1,89 @@
+"""From a question, or a table of answers, to a report: everything that it shows is estimated here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from gambrel.estimation.api import estimate
+from gambrel.estimation.details import intervals
+from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.table import Cell
+from gambrel.hardware.load import load_device
+from gambrel.report.changes import sensitivities
+from gambrel.report.page import Report
+from gambrel.report.points import PlanPoints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One question in full.
+
+    Attributes:
+        model: Library name or path.
+        on: Profile name or path.
+        workload: The batch.
+        plan: How the model is split and stored.
+        devices: How many; None: what the plan takes.
+        overrides: What-ifs on the profile.
+        allow_unpriced: Whether ops without a cost rule may pass.
+    """
+
+    model: str
+    on: str
+    workload: Workload
+    plan: Plan
+    devices: int | None = None
+    overrides: tuple[str, ...] = ()
+    allow_unpriced: bool = False
+
+
+def make_report(asked: Asked, points: PlanPoints | None = None, source: str = "") -> Report:
+    """Estimate a plan with all that a report says of it.
+
+    Args:
+        asked: The plan to detail.
+        points: The table that it is from; None for a single question.
+        source: Where the table is from, in words.
+
+    Raises:
+        GambrelError: As `estimate`.
+    """
+    device = load_device(asked.on, asked.overrides)
+    return Report(
+        estimate=estimate(
+            asked.model,
+            device,
+            plan=asked.plan,
+            workload=asked.workload,
+            devices=asked.devices,
+            overrides=asked.overrides,
+            allow_unpriced=asked.allow_unpriced,
+        ),
+        device=device,
+        intervals=intervals(
+            asked.model,
+            device,
+            plan=asked.plan,
+            workload=asked.workload,
+            devices=asked.devices,
+            allow_unpriced=asked.allow_unpriced,
+        ),
+        sensitivities=sensitivities(
+            asked.model,
+            device,
+            asked.plan,
+            asked.workload,
+            asked.devices,
+            allow_unpriced=asked.allow_unpriced,
+        ),
+        points=points,
+        source=source,
+    )
+
+
+def plan_of(cells: Mapping[str, Cell]) -> tuple[Workload, Plan]:
+    """Workload and plan of a row of a table; what the row does not say takes its default."""
+
+    def known(kind: type[Workload] | type[Plan]) -> dict[str, Cell]:
+        return {f.name: cells[f.name] for f in fields(kind) if cells.get(f.name) is not None}
+
+    return Workload(**known(Workload)), Plan(**known(Plan))  # pyright: ignore[reportArgumentType]  (by column)

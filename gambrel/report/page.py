@@ -1,0 +1,315 @@
+"""A report as one HTML file that needs nothing else: figures, the table of plans, and what all of it rests on."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+
+from gambrel.errors import Problem, UsageError
+from gambrel.estimation.details import FamilyInterval
+from gambrel.estimation.result import Estimate, RowEstimate
+from gambrel.hardware.device import Device
+from gambrel.ir.structure import PhaseName
+from gambrel.report.changes import Sensitivity
+from gambrel.report.figures.figure import FAMILY_NAMES, Figure, json_text, percent
+from gambrel.report.figures.memory import memory
+from gambrel.report.figures.pareto import pareto
+from gambrel.report.figures.roofline import roofline
+from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
+from gambrel.report.figures.tornado import tornados
+from gambrel.report.plan_table import plan_data
+from gambrel.report.points import PlanPoints
+from gambrel.report.text import pipeline_text, plan_text, title_text, workload_text
+from gambrel.units import format_quantity
+
+LONGEST_ROWS = 12
+"""Kernels of each phase that the table below the roofline lists."""
+
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+"""What the browser may load for the page: nothing that is not in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a page shows.
+
+    Attributes:
+        estimate: The plan that is detailed.
+        device: The machine that it was estimated on.
+        intervals: How far its kernels may lie from measured ones, by phase.
+        sensitivities: What changes of the device would do to it.
+        points: All plans; None for a single one.
+        source: Where the plans come from, in words; empty for a single one.
+        live: A piece of HTML in which numbers can be moved; empty for none.
+    """
+
+    estimate: Estimate
+    device: Device
+    intervals: Mapping[PhaseName, Sequence[FamilyInterval]]
+    sensitivities: Sequence[Sensitivity]
+    points: PlanPoints | None = None
+    source: str = ""
+    live: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Section:
+    key: str
+    title: str
+    body: str
+
+
+def report_html(report: Report) -> str:
+    """The whole page.
+
+    Raises:
+        UsageError: plotly is not installed.
+    """
+    estimate, points = report.estimate, report.points
+    times = [time_by_family(estimate), time_by_bound(estimate)]
+    held, roofs, changes = memory(estimate), roofline(estimate, report.device), tornados(report.sensitivities)
+    figures = [*times, held, roofs, *changes]
+    sections = [_Section(key="answer", title="Answer", body=_answer(estimate))]
+    if points is not None:
+        figures.append(pareto(points))
+        sections.append(_Section(key="front", title="Speed against throughput", body=_figure(figures[-1])))
+    sections += [
+        _Section(key="time", title="Where the time goes", body=_pair(times)),
+        _Section(key="memory", title="What fills the memory", body=_figure(held) + _violations(estimate)),
+        _Section(key="roofline", title="Against the roofline", body=_figure(roofs) + _longest(estimate)),
+        _Section(key="change", title="What would change it", body=_pair(changes)),
+    ]
+    if report.live:
+        sections.append(_Section(key="live", title="Try other numbers", body=report.live))
+    if points is not None:
+        sections.append(_Section(key="plans", title="All plans", body=_plans(points)))
+    sections.append(_Section(key="basis", title="What it rests on", body=_basis(report)))
+    return document(
+        title=title_text(estimate),
+        lead=_lead(report),
+        sections="".join(map(_section, sections)),
+        nav="".join(f'<li><a href="#{part.key}">{part.title}</a></li>' for part in sections),
+        figures=figures,
+        plans=json_text(plan_data(points)) if points is not None else "",
+    )
+
+
+def roofline_html(estimate: Estimate, device: Device) -> str:
+    """A page with the roofline alone.
+
+    Raises:
+        UsageError: plotly is not installed.
+    """
+    figure = roofline(estimate, device)
+    section = _Section(key="roofline", title="Against the roofline", body=_figure(figure) + _longest(estimate))
+    lead = f"<p>{escape(workload_text(estimate.workload))}; {escape(plan_text(estimate.plan))}</p>"
+    return document(title=title_text(estimate), lead=lead, sections=_section(section), nav="", figures=[figure])
+
+
+def document(*, title: str, lead: str, sections: str, nav: str, figures: Sequence[Figure], plans: str = "") -> str:
+    """The page around its sections: style, the library that draws, and the script that uses it.
+
+    Args:
+        title: In words.
+        lead: What was asked, as HTML.
+        sections: The sections, as HTML.
+        nav: Items of the list of sections, as HTML.
+        figures: What is drawn.
+        plans: Rows of the table of plans, as JSON.
+
+    Raises:
+        UsageError: plotly is not installed.
+    """
+    drawn = "{" + ",".join(f'"{figure.key}":{figure.spec}' for figure in figures).replace("</", "<\\/") + "}"
+    assets = files("gambrel.report") / "assets"
+    table = f'<script type="application/json" id="plan-data">{plans}</script>' if plans else ""
+    return "".join(
+        (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+            f"<title>{escape(title)}</title><style>{(assets / 'page.css').read_text('utf-8')}</style></head><body>",
+            f"<header><h1>{escape(title)}</h1>{lead}</header>",
+            f'<nav aria-label="sections"><button type="button" id="theme">light / dark</button><ul>{nav}</ul></nav>',
+            f"<main>{sections}</main><noscript><main>The figures need JavaScript.</main></noscript>",
+            "<footer>Estimated, not measured. This file needs no network.</footer>",
+            f'<script type="application/json" id="figures">{drawn}</script>{table}',
+            f"<script>{_library()}</script><script>{(assets / 'page.js').read_text('utf-8')}</script></body></html>\n",
+        )
+    )
+
+
+def _library() -> str:
+    """The text of plotly.js, which must not end its own element."""
+    try:
+        from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        fix = "Install the extra: pip install 'gambrel[plot]'"
+        raise UsageError(Problem(where="plotly", what="is not installed", why="it draws figures", fix=fix)) from None
+    return get_plotlyjs().replace("</script", "<\\/script")
+
+
+def _section(part: _Section) -> str:
+    return f'<section id="{part.key}"><h2>{escape(part.title)}</h2>{part.body}</section>'
+
+
+def _figure(figure: Figure) -> str:
+    statement = escape(figure.statement)
+    return (
+        f'<figure><h3>{statement}</h3><div class="plot" data-figure="{figure.key}" role="img" '
+        f'aria-label="{statement}" style="height:{figure.height_px}px"></div>'
+        f"<figcaption>{escape(figure.note)}</figcaption></figure>"
+    )
+
+
+def _pair(figures: Sequence[Figure]) -> str:
+    """Figures beside each other where there is room."""
+    return f'<div class="pair">{"".join(map(_figure, figures))}</div>'
+
+
+def _lead(report: Report) -> str:
+    estimate, points = report.estimate, report.points
+    lines = [workload_text(estimate.workload), plan_text(estimate.plan)]
+    if estimate.provenance.overrides:
+        lines.append(f"what if: {', '.join(estimate.provenance.overrides)}")
+    asked = f"<p>{'<br>'.join(map(escape, lines))}</p>"
+    if points is None:
+        return asked
+    every = f"{points.total + points.elsewhere:,}"
+    return f'{asked}<p class="faint">Plan {points.detailed} of the {every} plans of {escape(report.source)}.</p>'
+
+
+def _answer(estimate: Estimate) -> str:
+    decode = estimate.tpot_s
+    tiles = [
+        ("time to first token", _quantity(estimate.ttft_s, "s")),
+        ("time per output token", _quantity(decode, "s")),
+        ("request latency", _quantity(estimate.latency_s, "s")),
+        ("output tokens/s for a user", _quantity(None if decode is None else 1.0 / decode, "count")),
+        ("output tokens/s", _quantity(estimate.tokens_per_s, "count")),
+        ("output tokens/s per device", _quantity(estimate.tokens_per_s_per_device, "count")),
+        ("energy per output token", _quantity(estimate.energy_per_token_j, "J")),
+        ("USD per million output tokens", _quantity(estimate.usd_per_million_tokens, "count")),
+    ]
+    cells = "".join(f'<div class="tile"><b>{escape(text)}</b><span>{name}</span></div>' for name, text in tiles if text)
+    verdict = '<p class="good">It fits the memory.</p>' if estimate.feasible else '<p class="bad">It does not fit.</p>'
+    bound = '<p class="bad">A lower bound: some ops have no price.</p>' if estimate.provenance.lower_bound else ""
+    return f'{verdict}{bound}<div class="tiles">{cells}</div>'
+
+
+def _violations(estimate: Estimate) -> str:
+    out = ""
+    for item in estimate.violations:
+        levers = [(lever.change, format_quantity(lever.demand_bytes, "B")) for lever in item.levers]
+        out += _table(("each of these alone would make it fit", ">memory"), levers) if levers else ""
+    return out
+
+
+def _longest(estimate: Estimate) -> str:
+    out = ""
+    for name, phase in named_phases(estimate).items():
+        shown = phase.rows[:LONGEST_ROWS]
+        title = f"The {len(shown)} longest of {len(phase.rows)} kernels and transfers of the {name}"
+        head = ("kernel or transfer", ">share", ">time", "bound", ">rate", ">bandwidth", ">roofline", "formula")
+        out += f"<details><summary>{title}</summary>{_table(head, map(_row, shown))}</details>"
+    return out
+
+
+def _row(row: RowEstimate) -> tuple[str, ...]:
+    moved = row.bytes_read + row.bytes_written + row.network_bytes
+    return (
+        row.name,
+        percent(row.share),
+        f"{row.count:g} x {format_quantity(row.seconds, 's')}",
+        row.bound,
+        format_quantity(row.flops / row.seconds, "FLOP/s") if row.flops and row.seconds else "-",
+        format_quantity(moved / row.seconds, "B/s") if moved and row.seconds else "-",
+        percent(row.floor_seconds / row.seconds) if row.seconds else "-",
+        row.formula,
+    )
+
+
+def _plans(points: PlanPoints) -> str:
+    return (
+        f'<p class="faint">{escape(points.counts_text)} A bar on the left marks the front. Click a head to sort.</p>'
+        '<div class="filters" id="filters"></div><p class="faint" id="plan-count" aria-live="polite"></p>'
+        '<div class="scroll"><table id="plans-table"><thead><tr></tr></thead><tbody></tbody></table></div>'
+        '<p><button type="button" id="more" hidden></button></p>'
+    )
+
+
+def _basis(report: Report) -> str:
+    estimate = report.estimate
+    provenance, coverage = estimate.provenance, estimate.coverage
+    rows = [
+        (
+            "priced",
+            f"{percent(coverage.ops)} of ops, {percent(coverage.flops)} of FLOPs, {percent(coverage.bytes)} of bytes",
+        ),
+        ("profile", "; ".join((f"{provenance.profile}, hash {provenance.profile_hash}", *provenance.overrides))),
+        ("pipeline", pipeline_text(provenance.pipeline)),
+        ("gambrel", provenance.version),
+    ]
+    if report.source:
+        rows.append(("plans", report.source))
+    notes = "".join(f"<li>{escape(text)}</li>" for text in estimate.assumptions)
+    return (
+        f"<h3>{escape(_sure(report.intervals))}</h3>{_accuracy(report)}"
+        f'<h3>Assumptions</h3><ul class="notes">{notes}</ul><h3>Provenance</h3>{_table(("", ""), rows)}'
+    )
+
+
+def _sure(intervals: Mapping[PhaseName, Sequence[FamilyInterval]]) -> str:
+    """The share of the time whose parameters were fitted on this device."""
+    every = [item for its in intervals.values() for item in its]
+    shares = {
+        name: sum(item.seconds for item in its if item.grade == "calibrated") / sum(item.seconds for item in its)
+        for name, its in intervals.items()
+        if its
+    }
+    if all(item.grade == "calibrated" for item in every):
+        return "All of the time is priced with parameters that were fitted on this device"
+    text = " and ".join(
+        f"{percent(share)} of the {'decode step' if name == 'decode' else name}" for name, share in shares.items()
+    )
+    return f"{text} is priced with parameters that were fitted on this device"
+
+
+def _accuracy(report: Report) -> str:
+    """How sure each family is, beside its share of the phases."""
+    wholes = {name: sum(item.seconds for item in its) for name, its in report.intervals.items()}
+    rows = [
+        (
+            "decode step" if name == "decode" else name,
+            FAMILY_NAMES[item.family],
+            percent(item.seconds / wholes[name]),
+            item.grade,
+            f"{item.lower_s / item.seconds:.2g} to {item.upper_s / item.seconds:.2g} x",
+            percent(item.extrapolated_s / item.seconds),
+        )
+        for name, its in report.intervals.items()
+        for item in sorted(its, key=lambda item: -item.seconds)
+    ]
+    head = ("phase", "kernels", ">share", "parameters", ">95 of 100 measured kernels take", ">outside fitted sizes")
+    note = (
+        "Calibrated: fitted on measurements of this device. Transferred: taken from its generation. Datasheet: no "
+        "measurement at all. The bounds are of single kernels against their estimates; errors of many kernels "
+        "partly cancel, and engines, imbalance and the order of kernels are not in them."
+    )
+    return f'{_table(head, rows)}<p class="faint">{note}</p>'
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Rows of text below their heads; columns whose head begins with `>` are aligned to the right."""
+    style = [' class="n"' if name.startswith(">") else "" for name in head]
+    top = "".join(f"<th{its}>{escape(name.removeprefix('>'))}</th>" for name, its in zip(head, style, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{its}>{escape(cell)}</td>' for cell, its in zip(row, style, strict=True))}</tr>"
+        for row in rows
+    )
+    lines = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
+    return f'<div class="scroll"><table>{lines}<tbody>{body}</tbody></table></div>'
+
+
+def _quantity(value: float | None, unit: str) -> str:
+    return "" if value is None else format_quantity(value, unit)  # pyright: ignore[reportArgumentType]
