@@ -42,6 +42,17 @@ def plan_problems(
             yield rule.problem(architecture, workload, plan)
 
 
+def check_lengths(architecture: Architecture, workload: Workload) -> None:
+    """Refuse sequences that are too long for a model under any plan.
+
+    Raises:
+        PlanError: The model has a table of learned positions, and they are more.
+    """
+    points = Points.of(**{name: float(getattr(workload, name)) for name in LENGTHS})
+    if _positions_run_out(architecture, points):
+        raise PlanError(_too_few_positions(architecture, workload, Plan()))
+
+
 def fixed_problems(
     architecture: Architecture, device: Device | None, plan: Plan, devices: int | None = None
 ) -> Iterator[Problem]:

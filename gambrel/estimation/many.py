@@ -12,7 +12,7 @@ from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
 from gambrel.cost.whatif import layout, stack
 from gambrel.errors import PlanError, Problem
-from gambrel.estimation.checks import WORKLOAD_RULES, plan_problems
+from gambrel.estimation.checks import WORKLOAD_RULES, fixed_problems
 from gambrel.estimation.metrics import METRICS, PIECE_POINTS, metrics
 from gambrel.estimation.points import DEGREES, LARGEST, LENGTHS, Plan, Points, Workload
 from gambrel.estimation.resolve import open_microbatches, plan_numbers, resolve
@@ -184,7 +184,7 @@ def _settle(architecture: Architecture, setting: Setting) -> _Settled:
         resolved = resolve(architecture, setting.device, Workload(batch=LARGEST), setting.plan, setting.devices)
     except PlanError as error:
         return _Settled(setting.plan, None, error.problems)
-    problems = plan_problems(architecture, setting.device, resolved.plan, setting.devices)
+    problems = fixed_problems(architecture, setting.device, resolved.plan, setting.devices)
     return _Settled(resolved.plan, resolved.structure, tuple(problems))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gambrel.errors import Problem, UsageError
-from gambrel.estimation.table import ANSWER_COLUMNS, QUESTION_COLUMNS, Cell, EstimateTable
+from gambrel.estimation.many import ANSWER_COLUMNS, QUESTION_COLUMNS
+from gambrel.estimation.table import Cell, EstimateTable
 from gambrel.search.front import front
 from gambrel.units import Dimension, format_quantity
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gambrel.cost.kernel import Transfer
 from gambrel.cost.vectorise import Array, Vectorised
-from gambrel.estimation.checks import placement_problems, plan_problems
+from gambrel.estimation.checks import check_lengths, fixed_problems, placement_problems
 from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import Plan, Points, Workload
 from gambrel.estimation.resolve import is_moe, resolve
@@ -37,7 +37,6 @@ RULES = {
     "plan.pp": "more pipeline stages than layers",
     "plan.placement": "ranks of one group do not follow each other",
     "plan": "more devices than the topology joins",
-    "workload": "longer than the table of learned positions",
 }
 """Why a plan is left out, by where its problem is."""
 
@@ -116,8 +115,13 @@ def shared_axes(strategy: str, degrees: Mapping[str, int]) -> Axes:
 def groups(
     architecture: Architecture, device: Device, devices: int, space: Space, work: Workload, pruned: Counter[str]
 ) -> Iterator[Group]:
-    """The candidates on so many devices of a machine; `pruned` counts degrees and placements that are left out."""
-    runnable = list(_runnable(architecture, device, devices, space, work, pruned))
+    """The candidates on so many devices of a machine; `pruned` counts degrees and placements that are left out.
+
+    Raises:
+        PlanError: The model cannot take sequences of these lengths.
+    """
+    check_lengths(architecture, work)
+    runnable = list(_runnable(architecture, device, devices, space, pruned))
     for formats in formats_of(architecture, device, space):
         by_axes: dict[tuple[str, Axes], list[dict[str, int]]] = {}
         for strategy, degrees in runnable:
@@ -138,7 +142,7 @@ def groups(
 
 
 def _runnable(
-    architecture: Architecture, device: Device, devices: int, space: Space, work: Workload, pruned: Counter[str]
+    architecture: Architecture, device: Device, devices: int, space: Space, pruned: Counter[str]
 ) -> Iterator[tuple[str, dict[str, int]]]:
     """Strategies with degrees that no rule forbids, in the order in which ties are broken."""
     for strategy in space.strategy_names:
@@ -153,7 +157,7 @@ def _runnable(
                     pruned[SAME] += 1
                     continue
                 plan = Plan(strategy=strategy, tp=tp, pp=pp, dp=dp, cp=cp, ep=ep)
-                problem = next(plan_problems(architecture, device, work, plan, devices), None)
+                problem = next(fixed_problems(architecture, device, plan, devices), None)
                 if problem is None:
                     yield strategy, degrees
                 else:
