@@ -35,7 +35,11 @@ LEAST_ROWS = 12
 UNMOVED = 0.02
 """A parameter this near to its prior, in ln, is one that the data say nothing about: it is not printed."""
 
+QUICK = 8
+"""Evaluations in which the choices of a family are compared where there are more than two."""
+
 Pairs = Sequence[tuple[Device, Case]]
+Options = Sequence[Mapping[str, float]]
 
 
 def with_values(device: Device, family: str, values: Mapping[str, float]) -> Device:
@@ -56,15 +60,32 @@ def mean_error(pairs: Pairs, family: str, values: Mapping[str, float]) -> float:
     return float(100.0 * np.abs(np.expm1(log_errors(pairs, family, values))).mean())
 
 
-def fit(pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float]) -> tuple[dict, float]:
+def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Options) -> tuple[dict, Mapping[str, float]]:
+    """The parameters of greatest posterior probability, and the option that they go with.
+
+    Of many options, those that a short fit from the prior's centre leaves far behind are not fitted in full.
+    """
+    if len(options) > 2:
+        options = (min(options, key=lambda option: fit(pairs, family, prior, option, quick=True)[1]),)
+    runs = [(*fit(pairs, family, prior, option), option) for option in options]
+    values, _, option = min(runs, key=lambda found: found[1])
+    return values, option
+
+
+def fit(
+    pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float], *, quick: bool = False
+) -> tuple[dict, float]:
     """The parameters of `family` of greatest posterior probability, and the cost reached."""
+    prior = {name: value for name, value in prior.items() if name not in fixed}
     names = tuple(prior)
     centre = np.log([prior[name] for name in names])
     spread = np.array([SPREADS.get(name, SPREAD) for name in names])
     low = np.maximum(centre - REACH * spread, np.log([FLOORS.get(name, 1e-300) for name in names]))
     high = np.minimum(centre + REACH * spread, np.log([CEILINGS.get(name, 1e300) for name in names]))
     found = maximise(
-        lambda values: log_errors(pairs, family, {**fixed, **values}), Prior(names, centre, spread, low, high)
+        lambda values: log_errors(pairs, family, {**fixed, **values}),
+        Prior(names, centre, spread, low, high),
+        **({"starts": 1, "evaluations": QUICK} if quick else {}),
     )
     return dict(found.values), found.cost
 
@@ -100,8 +121,8 @@ def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -
     if "sharing" in prior and family.startswith("collective_pcie"):
         prior["sharing"] = max(prior["sharing"], 1.0)
     prior.update(target.start)
-    choice = CHOICES.get(target.base)
-    fixed = (*FIXED.get(target.base, ()), *target.absent, *([choice] if choice else []))
+    choices = {name for option in CHOICES.get(target.base, ()) for name in option}
+    fixed = (*FIXED.get(target.base, ()), *target.absent, *choices)
     return {name: x for name, x in prior.items() if x > 0 and name not in fixed and (not only or name in only)}
 
 
@@ -122,17 +143,15 @@ def run(
         for case in cases(folder, target.table, limit=limit, device=name):
             rows = rows_of(target, case)
             if rows is not None:
-                part = case if "@" in target.family else case.nobodys()
+                part = (case if "@" in target.family else case.nobodys()).only(target.base, device)
                 fitted.append((device, part.take(rows & ~case.held_out)))
                 scored.append((device, part.take(rows & case.held_out)))
     if sum(len(case.seconds) for _, case in fitted) < LEAST_ROWS:
         return None
     family = target.family.format(link="_".join(sorted(links)))
     prior = prior_of(target, family, fitted[0][0], only)
-    choice = CHOICES.get(target.base)
-    options = [{choice: 1.0}, {choice: 0.0}] if choice and not only and target.searches else [{}]
-    runs = [(*fit(fitted, family, prior, fixed), fixed) for fixed in options]
-    values, _, fixed = min(runs, key=lambda found: found[1])
+    options = CHOICES.get(target.base, ({},)) if target.searches and not only else ({},)
+    values, fixed = choose(fitted, family, prior, options)
     moved = {name: x for name, x in values.items() if only or abs(np.log(x / prior[name])) >= UNMOVED}
     moved.update(fixed)
     if other is not None:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gambrel.calibration.families import family_stem
 from gambrel.calibration.operation import Call, fold, held_out
 from gambrel.calibration.tables import operation_named, read_table
-from gambrel.cost.engines import price
+from gambrel.cost.engines import Residency, price
 from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan
 from gambrel.hardware.device import Device
 
@@ -39,12 +40,26 @@ class Case:
     def take(self, rows: np.ndarray) -> Case:
         """The case with some of its rows."""
 
-        def cut(kernel: Kernel) -> Kernel:
-            arrays = {f.name: getattr(kernel, f.name) for f in fields(kernel)}
-            return replace(kernel, **{name: x[rows] for name, x in arrays.items() if np.ndim(x)})
+        def cut(x: object) -> object:
+            return x[rows] if isinstance(x, np.ndarray) and x.ndim else x
 
-        call = replace(self.call, kernels=tuple(map(cut, self.call.kernels)))
+        def cut_all(kernel: Kernel | Residency) -> dict[str, object]:
+            return {f.name: cut(getattr(kernel, f.name)) for f in fields(kernel)}
+
+        call = replace(
+            self.call,
+            kernels=tuple(replace(kernel, **cut_all(kernel)) for kernel in self.call.kernels),
+            residency=replace(self.call.residency, **cut_all(self.call.residency)),
+            overhead_s=cut(self.call.overhead_s),
+        )
         return replace(self, call=call, seconds=self.seconds[rows], held_out=self.held_out[rows])
+
+    def only(self, base: str, device: Device) -> Case:
+        """The case with the kernels of one family; the others' time on a device is an overhead."""
+        mine = tuple(kernel for kernel in self.call.kernels if family_stem(kernel) == base)
+        rest = replace(self.call, kernels=tuple(k for k in self.call.kernels if family_stem(k) != base))
+        seconds = predict(replace(self, call=rest), device)
+        return replace(self, call=replace(self.call, kernels=mine, overhead_s=seconds))
 
     def nobodys(self) -> Case:
         """The case as if no library in particular ran."""

@@ -6,15 +6,28 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gambrel.calibration.ops.common import SERVING
+from gambrel.calibration.priors import TILES
 
 FIXED = {
     "gemm": ("sustained_after",),
     "memory_bound": ("long_row",),
+    "grouped_gemm": TILES,
 }
-"""What the data do not place: thresholds."""
+"""What the data do not place, or CHOICES try: thresholds, tiles."""
 
-CHOICES = {"gemm": "tile_search", "attention_prefill": "packing", "scan": "fused"}
-"""Parameters of a family that are 1 or 0: how the library picks tiles, whether one kernel does it all; both are
+BY_MEAN = tuple({"largest_tile": rows, "tile_margin": margin} for rows in (64.0, 128.0, 256.0) for margin in (1.0, 2.0))
+"""Tiles of expert products by the mean rows of an expert, up to some rows."""
+
+UNTUNED = {"least_tile": 128.0, "largest_tile": 128.0, "tile_columns": 16.0}
+"""The tile that CUTLASS' expert products take where nobody tuned them."""
+
+CHOICES: Mapping[str, tuple[Mapping[str, float], ...]] = {
+    "gemm": ({"tile_search": 1.0}, {"tile_search": 0.0}),
+    "attention_prefill": ({"packing": 1.0}, {"packing": 0.0}),
+    "scan": ({"fused": 1.0}, {"fused": 0.0}),
+    "grouped_gemm": (*BY_MEAN, UNTUNED),
+}
+"""Parameters of a family that are choices of the library: how it picks tiles, whether one kernel does it all; all are
 tried."""
 
 
@@ -31,7 +44,7 @@ class Target:
         groups: Least and greatest number of query heads per key head.
         variants: Variants that the prior of a library's set follows.
         start: Where some parameters start instead.
-        searches: Whether the family's choice is tried both ways.
+        searches: Whether the family's choices are tried.
         absent: Parameters that play no part in these rows.
     """
 
@@ -235,6 +248,9 @@ EXPERTS = {
 }
 """Variants of each format of expert products."""
 
+WIDENED = {("bf16",): ("bfloat16", "w4a16_mxfp4"), ("bf16", "bf16_w4"): ()}
+"""The same where four-bit weights are widened when they are loaded."""
+
 EXPERT_LIBRARIES = (
     "trtllm",
     "trtllm-trtllm",
@@ -244,24 +260,35 @@ EXPERT_LIBRARIES = (
     "sglang-trtllm",
     "sglang-cutlass",
     "vllm-triton",
+    "vllm-openai",
+    "vllm-mxfp4",
+    "vllm-wna16",
     "vllm-marlin",
     "vllm-trtllm",
     "vllm-cutlass",
 )
 """Engines, and whose kernels theirs are."""
 
+UNALIGNED = ("unaligned_load_share",)
+"""Parameters of rows that are no multiple of a word; other libraries than Triton refuse them."""
+
 
 def _experts() -> Iterator[Target]:
     name = "grouped_gemm"
-    yield Target(family=name, table="moe", base=name, op=("moe",), dtypes=("bfloat16 trtllm",), absent=UNPACK)
-    eight = ("fp8 trtllm", "fp8_block trtllm")
-    yield Target(family="grouped_gemm_fp8", table="moe", base=name, op=("moe",), dtypes=eight, absent=UNPACK)
-    yield Target(
-        family="grouped_gemm_nvfp4", table="moe", base=name, op=("moe",), dtypes=("nvfp4 trtllm",), absent=UNPACK
-    )
-    for variants, forms in EXPERTS.items():
-        family = name if variants == ("bf16",) else f"{name}_{variants[-1]}"
-        for library in EXPERT_LIBRARIES:
+    absent = (*UNPACK, *UNALIGNED)
+    for family, forms in {
+        name: ("bfloat16",),
+        f"{name}_fp8": ("fp8", "fp8_block"),
+        f"{name}_nvfp4": ("nvfp4",),
+    }.items():
+        dtypes = tuple(f"{form} trtllm" for form in forms)
+        yield Target(family=family, table="moe", base=name, op=("moe",), dtypes=dtypes, absent=absent, searches=True)
+    for library in EXPERT_LIBRARIES:
+        for variants, forms in {**EXPERTS, **(WIDENED if library == "sglang-triton" else {})}.items():
+            if not forms:
+                continue
+            family = name if variants == ("bf16",) else f"{name}_{variants[-1]}"
+            narrow = () if "_w" in variants[-1] else UNPACK
             yield Target(
                 family=f"{family}@{library}",
                 table="moe",
@@ -269,7 +296,8 @@ def _experts() -> Iterator[Target]:
                 op=("moe",),
                 dtypes=tuple(f"{form} {library}" for form in forms),
                 variants=variants,
-                absent=() if "_w" in variants[-1] else UNPACK,
+                absent=(*narrow, *(() if "triton" in library else UNALIGNED)),
+                searches=True,
             )
 
 

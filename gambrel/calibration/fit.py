@@ -19,6 +19,9 @@ SOFT = 1.5
 STARTS = 32
 """Random draws from the prior; the best one and the prior's centre are polished."""
 
+EVALUATIONS = 60
+"""Most evaluations of a polish, derivatives not counted."""
+
 STEP = 2e-2
 """Relative step of the numeric derivatives: the formulas have kinks."""
 
@@ -50,7 +53,9 @@ def require_scipy() -> None:
     _least_squares()
 
 
-def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int = STARTS) -> Fit:
+def maximise(
+    log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int = STARTS, evaluations: int = EVALUATIONS
+) -> Fit:
     """The parameters that the rows and the prior make most probable.
 
     Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the better of random draws
@@ -60,7 +65,8 @@ def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int 
         log_errors: Of the rows.
         prior: Of the parameters that are free.
         seed: Of the random draws.
-        starts: How many of these.
+        starts: How many of these; with one, only the centre is polished.
+        evaluations: Most that a polish may take.
 
     Raises:
         UsageError: scipy is not installed.
@@ -86,10 +92,10 @@ def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int 
                 loss="soft_l1",
                 f_scale=SOFT,
                 diff_step=STEP,
-                max_nfev=60,
+                max_nfev=evaluations,
             ),
         )
-        for start in (min(draws, key=cost), draws[0])
+        for start in ((min(draws, key=cost), draws[0]) if starts > 1 else draws)
     ]
     best = min(runs, key=lambda run: run.cost)
     return Fit(prior.values(best.x), float(best.cost))

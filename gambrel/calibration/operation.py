@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gambrel.calibration.columns import Array, Codes, Column, Mask, Rows, Text
 from gambrel.cost.engines import COLD, Residency
-from gambrel.cost.kernel import Kernel
+from gambrel.cost.kernel import Kernel, Number
 
 LIBRARY = "library"
 """Text column that every operation has after `prepare`: whose kernels were measured."""
@@ -30,7 +30,7 @@ class Call:
     kernels: tuple[Kernel, ...]
     main: int = 0
     residency: Residency = COLD
-    overhead_s: float = 0.0
+    overhead_s: Number = 0.0
 
 
 class Group(NamedTuple):

@@ -39,6 +39,11 @@ SPREADS = {
     "prologue_passes": 1.2,
     "append_passes": 1.2,
     "local_passes": 1.0,
+    "cache_share": 0.4,
+    "cache_bytes_per_clock_per_unit": 0.5,
+    "pair_time": 1.5,
+    "staging_passes": 1.0,
+    "unaligned_load_share": 1.0,
 }
 """Prior spread of ln of parameters. Source: the spread between the fitted generations of the shipped profiles."""
 
@@ -62,6 +67,7 @@ CEILINGS = {
     "ring_efficiency": 1.0,
     "in_network_efficiency": 1.0,
     "cache_share": 1.0,
+    "unaligned_load_share": 1.0,
     "memory_ramp": 30e-6,
     "split_overhead": 50e-6,
     "block_overhead": 50e-6,
@@ -76,7 +82,10 @@ FLOORS = {"overlap_norm": 1.0}
 HOP_S = 0.7e-6
 """Prior of a hop, where the default is the link's own latency."""
 
-FIXED = ("sustained_after", "long_row", "tile_search")
+TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
+"""Parameters that choose the tile of expert products."""
+
+FIXED = ("sustained_after", "long_row", "tile_search", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0

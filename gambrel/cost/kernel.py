@@ -59,6 +59,9 @@ class GroupedGemm:
         rows: Token-expert pairs computed on this device (mean over devices).
         experts: Experts resident on this device.
         hit_experts: Experts of those that receive at least one row (expected value).
+        offered_rows: Pairs that the device is given to sort, which are those of the whole group where every device sees
+            all tokens; None where it gets its own only. Libraries size their tiles by it.
+        even: Whether every hit expert gets the same number of rows; else they vary about their mean.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
@@ -71,6 +74,8 @@ class GroupedGemm:
     a_bytes: float
     b_bytes: float
     c_bytes: float
+    offered_rows: Number | None = None
+    even: bool = False
     library: str = ""
 
 

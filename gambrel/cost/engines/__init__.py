@@ -8,7 +8,7 @@ from gambrel.cost.engines.cpu import cpu, floor_device
 from gambrel.cost.engines.gpu_attention_decode import attention_decode
 from gambrel.cost.engines.gpu_attention_prefill import attention_prefill
 from gambrel.cost.engines.gpu_gemm import gemm
-from gambrel.cost.engines.gpu_grouped_gemm import grouped_gemm
+from gambrel.cost.engines.gpu_grouped_gemm import grouped_gemm, loop_device
 from gambrel.cost.engines.gpu_memory_bound import memory_bound
 from gambrel.cost.engines.gpu_scan import scan
 from gambrel.cost.engines.parameters import Grade, parameter_grade
@@ -37,7 +37,7 @@ def price(kernel: Kernel, device: Device, residency: Residency = COLD) -> Kernel
     if isinstance(kernel, Transfer):
         return to_cost(kernel, device, collective(kernel, device))
     parts = _compute(kernel, device, residency)
-    floor = floor_device(kernel, device, residency) if device.engine == "cpu" else device
+    floor = floor_device(kernel, device, residency) if device.engine == "cpu" else loop_device(device, residency)
     return to_cost(kernel, floor, parts)
 
 
@@ -52,7 +52,7 @@ def _compute(
         case Gemm():
             return gemm(kernel, device, residency)
         case GroupedGemm():
-            return grouped_gemm(kernel, device)
+            return grouped_gemm(kernel, device, residency)
         case Attention(decode=True):
             return attention_decode(kernel, device)
         case Attention():

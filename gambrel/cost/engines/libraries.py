@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gambrel.cost.engines.parameters import LIBRARY_DEFAULTS
 from gambrel.hardware.device import Device, Number
 
 
@@ -18,8 +19,8 @@ def with_libraries(device: Device, libraries: Sequence[str]) -> Device:
     """
     if not libraries:
         return device
-    given = device.parameters
-    folded = dict(given)
+    given = {**LIBRARY_DEFAULTS, **{k: {**LIBRARY_DEFAULTS.get(k, {}), **v} for k, v in device.parameters.items()}}
+    folded = dict(device.parameters)
     for library in reversed(libraries):
         for key in given:
             name, _, owner = key.partition("@")

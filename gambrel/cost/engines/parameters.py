@@ -11,7 +11,7 @@ kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cos
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -76,18 +76,38 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupedGemm:
-    """Family `grouped_gemm`; variants as in `gemm`, and so are the names."""
+    """Family `grouped_gemm`; variants and names are those of `gemm`, and these.
 
-    launch: Number = 3.0e-6
-    wave_overhead: Number = 2.3e-6
-    compute_efficiency: Number = 0.6
-    memory_efficiency: Number = 0.85
-    memory_ramp: Number = 3.0e-6
-    load_bytes_per_clock_per_unit: Number = 80.0
-    slice_latency: Number = 0.06e-6
-    overlap_norm: Number = 2.5
-    wave_hardness: Number = 0.1
-    unpack_per_clock_per_unit: Number = 64.0
+    Attributes:
+        launch: Seconds of start-up and drain, with those of the kernels that sort, copy or quantise rows for it.
+        unaligned_load_share: Share of the load rate that is left where rows are no multiple of 16 elements.
+        pair_time: Seconds that one pair of token and expert takes to be sorted, on the whole device.
+        staging_passes: Passes over the product's rows, operands and results, that kernels of the same call add.
+        least_tile: Fewest rows of a tile.
+        largest_tile: Most rows of a tile; with `least_tile` no smaller, the tile is fixed.
+        tile_columns: Columns of a tile.
+        tile_margin: What the mean rows of an expert are multiplied by before the tile is chosen.
+    """
+
+    launch: Number = 9.0e-6
+    wave_overhead: Number = 0.6e-6
+    compute_efficiency: Number = 0.45
+    memory_efficiency: Number = 0.92
+    memory_ramp: Number = 4.0e-6
+    load_bytes_per_clock_per_unit: Number = 200.0
+    cache_bytes_per_clock_per_unit: Number = 16.0
+    cache_share: Number = 0.8
+    slice_latency: Number = 0.08e-6
+    overlap_norm: Number = 1.5
+    wave_hardness: Number = 0.7
+    unpack_per_clock_per_unit: Number = 35.0
+    unaligned_load_share: Number = 0.03
+    pair_time: Number = 0.6e-9
+    staging_passes: Number = 0.2
+    least_tile: Number = 8.0
+    largest_tile: Number = 64.0
+    tile_columns: Number = 128.0
+    tile_margin: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +266,18 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
+FEW_LAUNCHES = {"launch": 2.0e-6}
+"""Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
+
+LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
+    "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
+    "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
+    "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
+}
+"""What a library's kernels have on any device whose profile does not say: how many kernels a call is made of is the
+software's. Source: the mean over the number formats of these kernels on B200."""
+
 NARROW = 0.75
 """Weights of less than this share of the activations' width are widened before they are multiplied."""
 
@@ -263,14 +295,15 @@ def resolve(default: P, device: Device, family: str, variant: str | Sequence[str
         library: Whose kernels run; empty for none in particular.
 
     Returns:
-        `default` with, in rising order: `family`, `family@library`, then the same two of each variant.
+        `default` with, in rising order: `family`, `family@library` (on any device, then on this), then the same of each
+        variant.
     """
     variants = (variant,) if isinstance(variant, str) else variant
     given: dict[str, Number] = {}
     for name in (family, *(f"{family}_{each}" for each in variants)):
         given |= device.parameters.get(name, {})
         if library:
-            given |= device.parameters.get(f"{name}@{library}", {})
+            given |= {**LIBRARY_DEFAULTS.get(f"{name}@{library}", {}), **device.parameters.get(f"{name}@{library}", {})}
     known = {field.name for field in fields(default)}
     return replace(default, **{name: value for name, value in given.items() if name in known})
 

@@ -19,10 +19,13 @@ class Residency:
         activations_hot: Whether activations and results that fit were left in the last-level cache.
         weight_copies: Copies of the weights that a measuring loop rotates over; infinity for weights that come from
             device memory each time, as in a model that does not fit the cache.
+        working_set_bytes: What the loop of several kernels touches before it comes back to the same weights; infinity
+            for weights that come from device memory each time. Expert products read it in place of the copies.
     """
 
     activations_hot: bool = False
     weight_copies: float = math.inf
+    working_set_bytes: Number = math.inf
 
 
 COLD = Residency()

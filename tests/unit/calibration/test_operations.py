@@ -102,23 +102,89 @@ def test_a_short_convolution_is_a_stream_over_its_channels() -> None:
     assert kernel.cols == 2 * 16 * 128 + 32 * 128
 
 
+EXPERTS = {
+    "num_tokens": [64.0],
+    "hidden": 4096.0,
+    "inter": 1024.0,
+    "topk": 8.0,
+    "num_experts": 128.0,
+    "moe_ep": 8.0,
+    "dtype": "bfloat16",
+}
+
+
 def test_experts_without_an_exchange_combine_the_tokens_of_the_group() -> None:
-    shape = {"num_tokens": [64.0], "hidden": 4096.0, "inter": 1024.0, "topk": 8.0, "num_experts": 128.0}
-    table = {
-        **shape,
-        "moe_ep": 8.0,
-        "dtype": "bfloat16",
-        "backend": "sglang",
-        "kernel_source": "sglang_fused_moe_triton",
-    }
-    (call,) = calls("moe", table)
+    (call,) = calls("moe", {**EXPERTS, "backend": "sglang", "kernel_source": "sglang_fused_moe_triton"})
     route, first, *_, combine = call.kernels
     assert isinstance(first, GroupedGemm)
     assert first.library == "sglang-triton"
     assert np.ravel(first.rows)[0] == 64 * 8 / 8
+    assert np.ravel(first.offered_rows)[0] == 64 * 8
     assert isinstance(route, MemoryBound)
     assert isinstance(combine, MemoryBound)
     assert combine.bytes_read == 64 * 8 * 4096 * 2
+
+
+def test_kernels_that_skip_other_devices_pairs_sum_their_own() -> None:
+    (call,) = calls("moe", {**EXPERTS, "backend": "trtllm", "kernel_source": "moe_torch_flow_cutlass"})
+    combine = call.kernels[-1]
+    assert isinstance(combine, MemoryBound)
+    assert combine.bytes_read == 64 * 8 / 8 * 4096 * 2
+    assert combine.bytes_written == 64 * 4096 * 2
+
+
+def test_what_the_first_expert_got_depends_on_the_version() -> None:
+    """Each of 64 tokens has one of its 8 pairs among 16 experts of 128: all 8 are multiplied, or that one."""
+    table = {**EXPERTS, "backend": "sglang", "kernel_source": "sglang_fused_moe_triton"}
+    rows = [
+        float(np.ravel(kernel.rows)[0])
+        for version in ("0.5.10", "0.5.14")
+        for kernel in calls("moe", {**table, "version": version})[0].kernels
+        if isinstance(kernel, GroupedGemm)
+    ]
+    assert rows == [64 * 8, 64 * 8, 64, 64]
+
+
+def test_a_layer_without_expert_parallelism_holds_all_experts() -> None:
+    (call,) = calls("moe", {**EXPERTS, "backend": "vllm", "kernel_source": "vllm_mxfp4_moe", "dtype": "w4a16_mxfp4"})
+    kernel = call.kernels[call.main]
+    assert isinstance(kernel, GroupedGemm)
+    assert (np.ravel(kernel.rows)[0], np.ravel(kernel.experts)[0]) == (64 * 8, 128)
+
+
+def test_weights_that_are_widened_when_loaded_have_two_bytes() -> None:
+    table = {**EXPERTS, "backend": "sglang", "dtype": "w4a16_mxfp4"}
+    widths = [
+        calls("moe", {**table, "kernel_source": source})[0].kernels[1].b_bytes  # type: ignore[union-attr]
+        for source in ("sglang_fused_moe_triton", "sglang_marlin_moe")
+    ]
+    assert widths == [2.0, 0.53125]
+
+
+@pytest.mark.parametrize(
+    ("source", "version", "columns"),
+    [("vllm_fused_moe", "0.19.0", 2), ("vllm_unquantizedfusedmoe_triton", "0.24.0", 1), ("moe_torch_nongated", "1", 1)],
+)
+def test_experts_without_a_gate_have_half_the_columns(source: str, version: str, columns: int) -> None:
+    table = {**EXPERTS, "hidden": 2688.0, "inter": 1856.0, "backend": "vllm", "kernel_source": source}
+    kernel = calls("moe", {**table, "version": version})[0].kernels[1]
+    assert isinstance(kernel, GroupedGemm)
+    assert np.ravel(kernel.n)[0] == columns * 1856
+
+
+def test_a_loop_over_experts_comes_back_to_the_weights_of_both_products() -> None:
+    (call,) = calls("moe", {**EXPERTS, "backend": "trtllm", "kernel_source": "moe_torch_flow_cutlass"})
+    weights = 16 * 3 * 1024 * 4096 * 2
+    activations = 64 * 4096 * 2 + 64 * (1024 * (2 * 2 + 2) + 4096 * 2)
+    assert np.ravel(call.residency.working_set_bytes)[0] == weights + activations
+
+
+def test_copies_of_busy_experts_even_the_devices_out() -> None:
+    table = {**EXPERTS, "backend": "trtllm", "kernel_source": "wideep_compute_cutlass", "num_slots": 144.0}
+    (call,) = calls("moe", {**table, "distribution": "power_law_1.2_eplb"})
+    kernel = call.kernels[call.main]
+    assert isinstance(kernel, GroupedGemm)
+    assert (np.ravel(kernel.rows)[0], np.ravel(kernel.experts)[0]) == (64.0, 18.0)
 
 
 @pytest.mark.parametrize("name", ["mla", "attention_encoder", "moe_alltoall", "linear_attention"])

@@ -65,11 +65,82 @@ def test_a_measuring_loop_finds_its_operands_in_the_cache() -> None:
     assert price(stream(256.0), GPU, hot).seconds < price(stream(256.0), GPU, COLD).seconds
 
 
+FREE_EXPERTS = {
+    "launch": 3e-6,
+    "wave_overhead": 0.0,
+    "memory_ramp": 0.0,
+    "slice_latency": 0.0,
+    "pair_time": 0.0,
+    "staging_passes": 0.0,
+    "load_bytes_per_clock_per_unit": 1e12,
+}
+"""Expert products whose only costs are a launch, arithmetic and memory."""
+
+
 def test_grouped_gemm_streams_the_hit_experts() -> None:
     kernel = grouped(8.0)
-    free = {"launch": 3e-6, "wave_overhead": 0.0, "memory_ramp": 0.0, "slice_latency": 0.0, "memory_efficiency": 0.5}
-    gpu = with_parameters("grouped_gemm", **free, load_bytes_per_clock_per_unit=1e12, compute_efficiency=1e6)
+    gpu = with_parameters("grouped_gemm", **FREE_EXPERTS, memory_efficiency=0.5, compute_efficiency=1e9)
     assert price(kernel, gpu).seconds == pytest.approx(3e-6 + kernel_bytes(kernel) / (0.5 * 4e12), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "offered", "tile", "count"),
+    [(160.0, 160.0, 32.0, 1.0), (160.0, 640.0, 128.0, 1.0), (800.0, 800.0, 64.0, 2.0)],
+)
+def test_the_tile_of_experts_follows_the_rows_that_they_are_offered(
+    rows: float, offered: float, tile: float, count: float
+) -> None:
+    """8 of 8 experts with the same rows: `count` tiles each, of which 16 columns of 128 make 128 on 100 units."""
+    kernel = replace(grouped(rows), experts=8.0, offered_rows=offered, even=True)
+    free = {**FREE_EXPERTS, "wave_hardness": 0.0, "cache_bytes_per_clock_per_unit": 1e9}
+    gpu = with_parameters("grouped_gemm", **free, compute_efficiency=0.5, largest_tile=max(tile, 64.0))
+    waves = 8 * count * (2048 / 128) / 100
+    expected = 3e-6 + waves * 4096 * 2 * tile * 128 / (0.5 * 1e15 / 100)
+    assert price(kernel, gpu, Residency(working_set_bytes=1.0)).seconds == pytest.approx(expected)
+
+
+def test_uneven_experts_have_half_a_tile_more_each() -> None:
+    """Rows spread exponentially about 1024: 1/(1 - exp(-64/1024)) tiles, 16.5 within a hundredth."""
+    kernel = replace(grouped(8192.0), experts=8.0)
+    free = {**FREE_EXPERTS, "wave_hardness": 0.0, "memory_efficiency": 1e6}
+    gpu = with_parameters("grouped_gemm", **free, compute_efficiency=0.5)
+    even = price(replace(kernel, even=True), gpu).seconds - 3e-6
+    assert (price(kernel, gpu).seconds - 3e-6) / even == pytest.approx(16.5 / 16, rel=1e-2)
+
+
+def test_rows_that_are_no_multiple_of_a_word_load_slowly() -> None:
+    free = {**FREE_EXPERTS, "load_bytes_per_clock_per_unit": 1.0, "memory_efficiency": 1e6, "compute_efficiency": 1e9}
+    gpu = with_parameters("grouped_gemm", **free, unaligned_load_share=0.1)
+    aligned, other = (price(grouped(8.0, k=k), gpu).seconds - 3e-6 for k in (1024.0, 1032.0))
+    assert other / aligned == pytest.approx(10 * 1032 / 1024)
+
+
+def test_sorting_and_staging_of_experts_add_their_time() -> None:
+    kernel = replace(grouped(64.0), offered_rows=512.0)
+    gpu = with_parameters("grouped_gemm", pair_time=0.0, staging_passes=0.0, memory_efficiency=0.5)
+    more = with_parameters("grouped_gemm", pair_time=2e-9, staging_passes=3.0, memory_efficiency=0.5)
+    extra = 512 * 2e-9 + 3 * 64 * (4096 + 2048) * 2 / (0.5 * 4e12)
+    assert price(kernel, more).seconds - price(kernel, gpu).seconds == pytest.approx(extra)
+
+
+def test_a_loop_that_fits_the_cache_finds_the_experts_there() -> None:
+    """Half the working set fits, so a quarter of the bytes come from the cache, at 40 bytes a clock and unit."""
+    kernel = grouped(8.0, hit=1.0)
+    free = {**FREE_EXPERTS, "compute_efficiency": 1e9, "memory_efficiency": 1.0, "cache_share": 1.0}
+    gpu = with_parameters("grouped_gemm", **free, cache_bytes_per_clock_per_unit=40.0)
+    hot = price(kernel, gpu, Residency(working_set_bytes=100e6)).seconds - 3e-6
+    size = kernel_bytes(kernel)
+    assert hot == pytest.approx(0.75 * size / 4e12 + 0.25 * size / (40 * 2e9 * 100), rel=1e-6)
+    assert price(kernel, gpu, Residency(working_set_bytes=1e6)).seconds < kernel_bytes(kernel) / 4e12 + 3e-6
+
+
+def test_a_library_has_its_own_defaults_on_any_device() -> None:
+    kernel = replace(grouped(8.0), library="sglang-trtllm")
+    fused = parameters.LIBRARY_DEFAULTS["grouped_gemm@sglang-trtllm"]["launch"]
+    saved = parameters.GroupedGemm().launch - fused
+    assert price(grouped(8.0), GPU).seconds - price(kernel, GPU).seconds == pytest.approx(saved)
+    own = with_parameters("grouped_gemm@sglang-trtllm", launch=1e-3)
+    assert price(kernel, own).seconds - price(kernel, GPU).seconds == pytest.approx(1e-3 - fused)
 
 
 def test_prefill_of_many_tiles() -> None:
