@@ -89,11 +89,14 @@ def _fits(dtype: str, wanted: str) -> bool:
 def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
     """Where the fit starts: the engine's defaults; for a library, or with `only`, what the device has."""
     default = parameters.DEFAULTS[target.base]
+    if target.base == "scan" and target.variants:
+        default = parameters.SCANS.get(target.variants[-1], default)
     family, _, library = family.partition("@")
     if only or library or target.variants:
         stem = "collective_" + device.links[0].name if target.base == "collective" else target.base
         own = f"{family}@{library}" if library else family
-        known = device if only else replace(device, parameters={k: v for k, v in device.parameters.items() if k != own})
+        left_out = () if only else (own, family) if own in parameters.LIBRARIES else (own,)
+        known = replace(device, parameters={k: v for k, v in device.parameters.items() if k not in left_out})
         default = parameters.resolve(default, known, stem, target.variants or _variant(family, stem), library)
     prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
     prior = {name: HOP_S if np.isnan(value) else value for name, value in prior.items()}

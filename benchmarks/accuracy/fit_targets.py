@@ -10,12 +10,12 @@ from gambrel.calibration.ops.common import SERVING
 FIXED = {
     "gemm": ("sustained_after",),
     "memory_bound": ("long_row",),
+    "scan": ("fused",),
 }
-"""What the data do not place: thresholds."""
+"""What the data do not place: thresholds, and what is known of a library's kernels."""
 
-CHOICES = {"gemm": "tile_search", "attention_prefill": "packing", "scan": "fused"}
-"""Parameters of a family that are 1 or 0: how the library picks tiles, whether one kernel does it all; both are
-tried."""
+CHOICES = {"gemm": "tile_search", "attention_prefill": "packing"}
+"""Parameters of a family that are 1 or 0, such as how the library picks tiles; both are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,37 +186,52 @@ def _encoder() -> Iterator[Target]:
 RECURRENCES = {
     "sglang": ("chunk_gated_delta_rule",),
     "trtllm": ("chunk_gated_delta_rule",),
-    "vllm-flashinfer": ("chunk_gated_delta_rule_flashinfer",),
     "vllm-triton": ("chunk_gated_delta_rule_triton",),
+    "vllm-flashinfer": ("chunk_gated_delta_rule_flashinfer",),
 }
-"""Kernels of the gated delta rule over many tokens, by library."""
+"""Kernels of the gated delta rule over many tokens, by library; all but the last run a kernel for each part."""
 
-STEPS = ("fused_recurrent_gated_delta_rule", "fused_recurrent_gated_delta_rule_packed_decode")
-"""Kernels of one step of it."""
+SWEEPS = {
+    "step": ("fused_recurrent_gated_delta_rule", "fused_recurrent_gated_delta_rule_packed_decode"),
+    "conv": ("causal_conv1d_fn",),
+    "conv_step": ("causal_conv1d_update",),
+}
+"""Kernels of one step of it, and of the short convolution over many tokens and over one."""
+
+CHAINED = ("fused", "inverse_time", "chunk_time")
+"""Parameters of chunked recurrences alone."""
 
 
 def _recurrences() -> Iterator[Target]:
+    base, table = "scan", "linear_attention"
+    apart = tuple(f"* {library}" for library in list(RECURRENCES)[:-1])
+    rule = next(iter(RECURRENCES.values()))
+    ops = (*rule, *RECURRENCES["vllm-triton"])
+    yield Target(family="scan_gdn", table=table, base=base, op=ops, dtypes=apart, variants=("gdn",))
     for library, ops in RECURRENCES.items():
         yield Target(
             family=f"scan_gdn@{library}",
-            table="linear_attention",
-            base="scan",
+            table=table,
+            base=base,
             op=ops,
             dtypes=(f"* {library}",),
             variants=("gdn",),
-            searches=True,
-            start={"launch": 18e-6} if library != "vllm-flashinfer" else {},
+            absent=CHAINED if library == "vllm-flashinfer" else (),
         )
-    for library in SERVING:
-        yield Target(
-            family=f"scan_step@{library}",
-            table="linear_attention",
-            base="scan",
-            op=STEPS,
-            dtypes=(f"* {library}",),
-            variants=("step",),
-            absent=("fused", "chunk_time", "compute_efficiency"),
-        )
+    for variant, ops in SWEEPS.items():
+        absent = (*CHAINED, "compute_efficiency") if variant == "step" else CHAINED
+        family = f"scan_{variant}"
+        yield Target(family=family, table=table, base=base, op=ops, variants=(variant,), absent=absent)
+        for library in SERVING:
+            yield Target(
+                family=f"{family}@{library}",
+                table=table,
+                base=base,
+                op=ops,
+                dtypes=(f"* {library}",),
+                variants=(variant,),
+                absent=absent,
+            )
 
 
 def _streams() -> Iterator[Target]:

@@ -15,6 +15,7 @@ from gambrel.calibration.limits import size_ranges, sizes_of
 from gambrel.calibration.measurements import Measurements
 from gambrel.calibration.operation import fold
 from gambrel.calibration.priors import Prior, current_values, prior_of
+from gambrel.cost.engines.parameters import LIBRARIES
 from gambrel.cost.kernel import Array, Kernel
 from gambrel.errors import Problem, UsageError
 from gambrel.hardware.device import Device
@@ -85,8 +86,9 @@ class Calibration(NamedTuple):
 def calibrate(device: Device, parts: Iterable[Measurements], *, seed: int = 0, report: Report) -> Calibration:
     """Fits every family that the measurements show on a device.
 
-    A family is fitted on the rows that name no library, or else on those of all libraries together; where there are
-    several, or where the profile has a set of one of them, also on the rows of each.
+    A family is fitted on the rows that name no library, or else on those of all libraries together whose kernels are
+    not known to differ; where there are several, or where the profile has a set of one of them, also on the rows of
+    each.
 
     Args:
         device: With the parameters that it has; they are the prior.
@@ -144,8 +146,7 @@ def _fit_all(
         if problem:
             skipped.append(problem)
             continue
-        plain = [case for case in family.cases if not case.library]
-        general = family._replace(cases=plain) if plain and not too_little(name, plain) else family
+        general = family._replace(cases=_general(name, family.cases))
         device = _with(device, name, fit(name, general, device))
         for library, cases in _own_libraries(name, family.cases, device).items():
             own = f"{name}@{library}"
@@ -155,6 +156,13 @@ def _fit_all(
                 continue
             device = _with(device, own, fit(own, family._replace(cases=cases), device))
     return device
+
+
+def _general(name: str, cases: Sequence[Case]) -> list[Case]:
+    """The cases of a family for no library: those that name none, else those of libraries of which nothing is known."""
+    unnamed = [case for case in cases if not case.library]
+    common = [case for case in cases if f"{name}@{case.library}" not in LIBRARIES]
+    return next((some for some in (unnamed, common) if some and not too_little(name, some)), list(cases))
 
 
 def too_little(name: str, cases: Sequence[Case]) -> Problem | None:
@@ -234,11 +242,16 @@ def _fit_values(name: str, cases: Sequence[Case], device: Device, prior: Prior, 
 
 
 def _prior(name: str, cases: Sequence[Case], device: Device) -> Prior:
-    """The prior of a family; of a library's set, the values that its rows would be priced with."""
+    """The prior of a family; of a library's set, the values that its rows would be priced with.
+
+    A library whose kernels are known to differ has nothing from what others showed.
+    """
     prior = prior_of(cases[0].kernel, device)
-    _, _, library = name.partition("@")
+    family, _, library = name.partition("@")
     if not library:
         return prior
+    if name in LIBRARIES:
+        device = replace(device, parameters={x: values for x, values in device.parameters.items() if x != family})
     values = current_values(cases[0].kernel, device, library)
     centre = np.log([values[x] if np.isfinite(values[x]) and values[x] > 0 else 1.0 for x in prior.names])
     return prior._replace(centre=np.clip(centre, prior.low + 1e-6, prior.high - 1e-6))

@@ -9,7 +9,7 @@ from gambrel.calibration.families import families
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
-from gambrel.cost.kernel import Array, Kernel, MemoryBound, Transfer
+from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.rates import resolve_rate
 from gambrel.hardware.device import Device
 
@@ -76,7 +76,7 @@ FLOORS = {"overlap_norm": 1.0}
 HOP_S = 0.7e-6
 """Prior of a hop, where the default is the link's own latency."""
 
-FIXED = ("sustained_after", "long_row", "tile_search")
+FIXED = ("sustained_after", "long_row", "tile_search", "fused")
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0
@@ -123,7 +123,8 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
     for family in _lookup(kernel, device, library):
-        given |= {name: float(np.asarray(x)) for name, x in device.parameters.get(family, {}).items() if name in names}
+        found = {**parameters.LIBRARIES.get(family, {}), **device.parameters.get(family, {})}
+        given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
 
 
@@ -158,8 +159,8 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
         return parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
-    if stem == "scan" and parameter_family(kernel, device) == "scan_step":
-        return parameters.SCAN_STEP
+    if isinstance(kernel, Scan) and stem == "scan":
+        return parameters.SCANS.get(kernel.variant, parameters.Scan())
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
 
 

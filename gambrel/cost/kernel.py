@@ -119,9 +119,10 @@ class Scan:
     """A linear recurrence over a sequence: chunks of tokens by matrix products, or one step for one new token.
 
     Attributes:
-        variant: Which recurrence, `gdn` or `mamba2`; `step` for one new token, where both are a sweep over the states.
+        variant: Which recurrence, `gdn` or `mamba2`, or `conv` for the short convolution before it; `step` and
+            `conv_step` for one new token, a sweep over the states.
         tokens: New tokens per sequence.
-        chunk: Tokens that are computed at once.
+        chunk: Tokens that are computed at once; of a convolution, those that one block takes.
         blocks: Pieces of work that may run side by side.
         flops: FLOPs of all tokens, without the padding of the last chunk.
         bytes_read: Queries, keys, values, controls and states, once.
@@ -129,10 +130,11 @@ class Scan:
         staged_bytes: Bytes beyond these that pass through memory where each part of the chunked form is a kernel of
             its own.
         rate: Number format whose matrix rate applies.
+        in_place_bytes: Of the bytes written, those that take the place of bytes read: the states.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
-    variant: Literal["gdn", "mamba2", "step"]
+    variant: Literal["gdn", "mamba2", "step", "conv", "conv_step"]
     tokens: Number
     chunk: float
     blocks: Number
@@ -141,6 +143,7 @@ class Scan:
     bytes_written: Number
     staged_bytes: Number
     rate: str
+    in_place_bytes: Number = 0.0
     library: str = ""
 
 

@@ -11,7 +11,7 @@ kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cos
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -140,29 +140,41 @@ class Decode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """Family `scan`; variants `gdn`, `mamba2` and `step`.
+    """Family `scan`; variants `gdn`, `mamba2`, `step`, `conv` and `conv_step`.
 
     Attributes:
         launch: Seconds of start-up and drain, of all kernels of the call.
-        compute_efficiency: Achievable share of the matrix peak.
+        compute_efficiency: Achievable share of the matrix peak; of a convolution, of the vector units' peak.
         memory_efficiency: Achievable share of the memory bandwidth.
+        cache_bytes_per_clock_per_unit: Rate at which cache-resident operands are streamed.
+        cache_share: Share of the last-level cache that operands can occupy.
+        inverse_time: Seconds of the serial steps inside a whole chunk, where they are a kernel of their own.
         chunk_time: Seconds to hand a state from one chunk to the next, where a kernel of its own does.
         fused: Share of the staged bytes and hand-overs that a fused kernel saves: 1 where one kernel walks through
             the chunks, 0 where each part of the chunked form is a kernel.
 
     Source: fitted on the unfused `chunk_gated_delta_rule` kernels of aiconfigurator 0.12.0, which run everywhere, and
-    for `SCAN_STEP` on its decode kernels with states beyond the last-level cache; half of the shape sites each.
+    those of `SCANS` on its decode kernels and convolutions; half of the shape sites each.
     """
 
     launch: Number = 18e-6
-    compute_efficiency: Number = 0.4
-    memory_efficiency: Number = 0.6
-    chunk_time: Number = 3.0e-6
+    compute_efficiency: Number = 0.25
+    memory_efficiency: Number = 0.57
+    cache_bytes_per_clock_per_unit: Number = 11.5
+    cache_share: Number = 0.85
+    inverse_time: Number = 7.0e-6
+    chunk_time: Number = 2.5e-6
     fused: Number = 0.0
 
 
-SCAN_STEP = Scan(launch=4.0e-6, memory_efficiency=0.88)
-"""Defaults of the variant `step`, which is one sweep over the states."""
+SCANS = {
+    "step": Scan(launch=4.0e-6, memory_efficiency=0.81, cache_bytes_per_clock_per_unit=20.0, cache_share=0.7),
+    "conv": Scan(launch=3.0e-6, compute_efficiency=0.13, memory_efficiency=0.65, cache_bytes_per_clock_per_unit=10.0),
+    "conv_step": Scan(
+        launch=2.2e-6, compute_efficiency=0.13, memory_efficiency=0.7, cache_bytes_per_clock_per_unit=12.5
+    ),
+}
+"""Defaults of the variants that are a sweep over states or tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +258,14 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
+LIBRARIES: Mapping[str, Mapping[str, Number]] = {
+    "scan_gdn@vllm-flashinfer": {"fused": 1.0},
+}
+"""What is known of a library's kernels on every device, where its profile does not say otherwise.
+
+Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks.
+"""
+
 NARROW = 0.75
 """Weights of less than this share of the activations' width are widened before they are multiplied."""
 
@@ -270,7 +290,8 @@ def resolve(default: P, device: Device, family: str, variant: str | Sequence[str
     for name in (family, *(f"{family}_{each}" for each in variants)):
         given |= device.parameters.get(name, {})
         if library:
-            given |= device.parameters.get(f"{name}@{library}", {})
+            own = f"{name}@{library}"
+            given |= {**LIBRARIES.get(own, {}), **device.parameters.get(own, {})}
     known = {field.name for field in fields(default)}
     return replace(default, **{name: value for name, value in given.items() if name in known})
 
