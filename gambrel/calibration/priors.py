@@ -7,10 +7,12 @@ import numpy as np
 
 from gambrel.calibration.families import families
 from gambrel.cost.engines import parameters
+from gambrel.cost.engines.collective_defaults import collective_default
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
 from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.rates import resolve_rate
+from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def parameter_family(kernel: Kernel, device: Device) -> str:
 def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[str, float]:
     """The parameters that price a kernel on a device as its profile stands, with defaults for those that it lacks."""
     given: dict[str, float] = {}
-    default = _defaults(kernel, device)
+    default = _defaults(kernel, device, library)
     names = [field.name for field in fields(default)]
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
@@ -153,10 +155,11 @@ def _stem(kernel: Kernel, device: Device) -> str:
     return "roofline" if parameter_family(kernel, device).startswith("roofline") else families(kernel, device)[0]
 
 
-def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
+def _defaults(kernel: Kernel, device: Device, library: str) -> "DataclassInstance":
     stem = _stem(kernel, device)
     if isinstance(kernel, Transfer):
-        return parameters.DEFAULTS["collective"]
+        link = widest_link(kernel, device)
+        return collective_default(link, kernel.op, library) if link else parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
     if isinstance(kernel, Scan) and stem == "scan":

@@ -4,6 +4,7 @@ All counts are per device. Every numeric field is a scalar or an array; arrays b
 one call prices a whole design space.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -177,6 +178,8 @@ class Transfer:
         group: Devices that take part.
         stride: Distance in ranks between neighbours of the group (1 for the innermost mesh axis); group x stride says
             which network levels it crosses.
+        per_node: Most devices of the group that are in one node, that is, inside every level but the outermost; infinity
+            where the group fills nodes before it leaves them.
         units: Units of the device that the kernel runs on; 0 for as many as it likes.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
@@ -185,6 +188,7 @@ class Transfer:
     message_bytes: Number
     group: Number
     stride: Number
+    per_node: Number = math.inf
     units: Number = 0.0
     library: str = ""
 

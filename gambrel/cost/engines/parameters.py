@@ -216,11 +216,11 @@ class Collective:
         local_passes: Passes over the message that a ring's kernel makes on the device beside what it sends, at the same
             rate.
         issue_floor: Seconds that the host takes to issue the call; 0 inside a captured graph.
-        sharing: Exponent with which the bandwidth of each falls as more than two members share host bridges, as devices
-            on PCIe do; 0 where each has its own port.
+        sharing: Exponent with which the bandwidth of each falls as devices share ports: those of a node its port to
+            other nodes, more than two cards on PCIe the host bridges; 0 where each has its own.
 
-    Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; a hop defaults to the
-    latency of the link.
+    Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; what differs by operation
+    and topology, and a hop, see `gambrel.cost.engines.collective_defaults`.
     """
 
     low_latency_launch: Number = 5.0e-6
