@@ -33,6 +33,7 @@ class Target:
         start: Where some parameters start instead.
         searches: Whether the family's choice is tried both ways.
         absent: Parameters that play no part in these rows.
+        link: Of collectives, the widest link that the rows cross; the innermost of the device where empty.
     """
 
     family: str
@@ -45,6 +46,7 @@ class Target:
     start: Mapping[str, float] = field(default_factory=dict[str, float])
     searches: bool = False
     absent: tuple[str, ...] = ()
+    link: str = ""
 
 
 PRODUCTS = {
@@ -291,14 +293,8 @@ def _experts() -> Iterator[Target]:
 GRAPH = ("vllm_graph", "sglang_graph", "trtllm")
 """All-reduce kernels of serving engines as they run inside a captured graph."""
 
-REDUCERS = {
-    "nccl": 0.0,
-    "custom_allreduce": 0.0,
-    **dict.fromkeys(GRAPH, 0.0),
-    "vllm_eager": 15e-6,
-    "sglang_eager": 15e-6,
-}
-"""Libraries of all-reduce, and where the host's floor starts."""
+REDUCERS = ("nccl", "custom_allreduce", *GRAPH, "vllm_eager", "sglang_eager")
+"""Libraries of all-reduce."""
 
 
 UNITS = ("unit_bytes_per_s",)
@@ -320,21 +316,12 @@ EXCHANGES = (
 def _collectives() -> Iterator[Target]:
     ops, name = ("all_gather", "reduce_scatter", "all_to_all"), "collective"
     absent, nccl = ("one_shot_launch", "in_network_efficiency", *UNITS), ("* nccl",)
-    yield Target(family="collective_{link}", table=name, base=name, op=ops, dtypes=nccl, absent=absent)
     for op in ops:
-        yield Target(
-            family=f"collective_{{link}}_{op}",
-            table=name,
-            base=name,
-            op=(op,),
-            dtypes=nccl,
-            variants=("",),
-            absent=absent,
-        )
+        yield Target(family=f"collective_{{link}}_{op}", table=name, base=name, op=(op,), dtypes=nccl, absent=absent)
     family, op = "collective_{link}_all_reduce", ("all_reduce",)
     engines = tuple(f"* {library}" for library in GRAPH)
     yield Target(family=family, table=name, base=name, op=op, dtypes=engines, absent=UNITS)
-    for library, floor in REDUCERS.items():
+    for library in REDUCERS:
         yield Target(
             family=f"{family}@{library}",
             table=name,
@@ -342,7 +329,6 @@ def _collectives() -> Iterator[Target]:
             op=op,
             dtypes=(f"* {library}",),
             variants=("all_reduce",),
-            start={"issue_floor": floor} if floor else {},
             absent=UNITS,
         )
     for protocol in EXCHANGES:

@@ -14,8 +14,7 @@ from gambrel.calibration.intervals import TAIL, WIDENED, Band, band_from, band_o
 from gambrel.calibration.limits import size_ranges, sizes_of
 from gambrel.calibration.measurements import Measurements
 from gambrel.calibration.operation import fold
-from gambrel.calibration.priors import Prior, current_values, prior_of
-from gambrel.cost.engines.parameters import LIBRARIES
+from gambrel.calibration.priors import Prior, current_values, known_of, prior_of
 from gambrel.cost.kernel import Array, Kernel
 from gambrel.errors import Problem, UsageError
 from gambrel.hardware.device import Device
@@ -25,6 +24,9 @@ LEAST_POINTS = 20
 
 LEAST_SHAPES = 8
 """Fewest distinct shapes among them."""
+
+LEAST_OWN_POINTS = 10
+"""Fewest rows that the set of one library is fitted on: its prior is what prices them without it."""
 
 MOST_POINTS = 1200
 """Rows beyond this, drawn with the seed, do not change the parameters, and take time."""
@@ -146,11 +148,11 @@ def _fit_all(
         if problem:
             skipped.append(problem)
             continue
-        general = family._replace(cases=_general(name, family.cases))
+        general = family._replace(cases=_general(name, family.cases, device))
         device = _with(device, name, fit(name, general, device))
         for library, cases in _own_libraries(name, family.cases, device).items():
             own = f"{name}@{library}"
-            problem = too_little(own, cases)
+            problem = too_little(own, cases, LEAST_OWN_POINTS)
             if problem:
                 skipped.append(problem)
                 continue
@@ -158,23 +160,23 @@ def _fit_all(
     return device
 
 
-def _general(name: str, cases: Sequence[Case]) -> list[Case]:
+def _general(name: str, cases: Sequence[Case], device: Device) -> list[Case]:
     """The cases of a family for no library: those that name none, else those of libraries of which nothing is known."""
     unnamed = [case for case in cases if not case.library]
-    common = [case for case in cases if f"{name}@{case.library}" not in LIBRARIES]
+    common = [case for case in cases if not known_of(case.kernel, device, case.library)]
     return next((some for some in (unnamed, common) if some and not too_little(name, some)), list(cases))
 
 
-def too_little(name: str, cases: Sequence[Case]) -> Problem | None:
-    """Why a family cannot be fitted; None where it can."""
+def too_little(name: str, cases: Sequence[Case], least: int = LEAST_POINTS) -> Problem | None:
+    """Why a family cannot be fitted on fewer rows than the least; None where it can."""
     count = sum(len(case.seconds) for case in cases)
     shapes = {shape for case in cases for shape in case.shapes}
     if len(shapes) == 1:
         what, fix = f"all {count} rows are of one shape", "Measure others too: small and large, narrow and wide"
         return Problem(where=name, what=what, why="one shape says nothing about others", fix=fix)
-    if count < LEAST_POINTS or len(shapes) < LEAST_SHAPES:
+    if count < least or len(shapes) < LEAST_SHAPES:
         what = f"{count} rows of {len(shapes)} shapes are too few"
-        why = f"a fit needs {LEAST_POINTS} rows of {LEAST_SHAPES} shapes"
+        why = f"a fit needs {least} rows of {LEAST_SHAPES} shapes"
         return Problem(where=name, what=what, why=why)
     return None
 
@@ -250,7 +252,7 @@ def _prior(name: str, cases: Sequence[Case], device: Device) -> Prior:
     family, _, library = name.partition("@")
     if not library:
         return prior
-    if name in LIBRARIES:
+    if known_of(cases[0].kernel, device, library):
         device = replace(device, parameters={x: values for x, values in device.parameters.items() if x != family})
     values = current_values(cases[0].kernel, device, library)
     centre = np.log([values[x] if np.isfinite(values[x]) and values[x] > 0 else 1.0 for x in prior.names])

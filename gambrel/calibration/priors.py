@@ -1,5 +1,6 @@
 """What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -7,13 +8,13 @@ import numpy as np
 
 from gambrel.calibration.families import families
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.collective_defaults import collective_default
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
 from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.rates import resolve_rate
 from gambrel.cost.roofline import widest_link
-from gambrel.hardware.device import Device
+from gambrel.hardware.device import Device, Number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -120,14 +121,24 @@ def parameter_family(kernel: Kernel, device: Device) -> str:
 def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[str, float]:
     """The parameters that price a kernel on a device as its profile stands, with defaults for those that it lacks."""
     given: dict[str, float] = {}
-    default = _defaults(kernel, device, library)
+    default = _defaults(kernel, device)
     names = [field.name for field in fields(default)]
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
-    for family in _lookup(kernel, device, library):
-        found = {**parameters.LIBRARIES.get(family, {}), **device.parameters.get(family, {})}
+    lookup = _lookup(kernel, device, library)
+    for family in lookup:
+        found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
+        found |= device.parameters.get(family, {})
         given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
+
+
+def known_of(kernel: Kernel, device: Device, library: str) -> Mapping[str, Number]:
+    """What is known of a library's kernels of that kind on every device; nothing for most."""
+    if isinstance(kernel, Transfer):
+        link = widest_link(kernel, device)
+        return known_of_library(link, kernel.op, library) if link else {}
+    return parameters.LIBRARIES.get(f"{parameter_family(kernel, device)}@{library}", {})
 
 
 def prior_of(kernel: Kernel, device: Device) -> Prior:
@@ -155,11 +166,11 @@ def _stem(kernel: Kernel, device: Device) -> str:
     return "roofline" if parameter_family(kernel, device).startswith("roofline") else families(kernel, device)[0]
 
 
-def _defaults(kernel: Kernel, device: Device, library: str) -> "DataclassInstance":
+def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
     stem = _stem(kernel, device)
     if isinstance(kernel, Transfer):
         link = widest_link(kernel, device)
-        return collective_default(link, kernel.op, library) if link else parameters.DEFAULTS["collective"]
+        return collective_default(link, kernel.op) if link else parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
     if isinstance(kernel, Scan) and stem == "scan":

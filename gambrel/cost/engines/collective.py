@@ -6,7 +6,7 @@ Legend: n members at a level, S message bytes, B the link's bandwidth (one direc
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.collective_defaults import collective_default
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.parts import Parts
 from gambrel.cost.kernel import Number, Transfer
 from gambrel.cost.roofline import Level, crossed_levels, in_network_bytes, level_bytes
@@ -58,8 +58,9 @@ def collective(kernel: Transfer, device: Device) -> Parts:
 def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Number, Number]:
     """Seconds of the best algorithm at one level, and the part of them that bytes take."""
     link, members = level.link, level.members
-    default = collective_default(link, kernel.op, kernel.library)
-    p = parameters.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library)
+    known = known_of_library(link, kernel.op, kernel.library)
+    default = collective_default(link, kernel.op)
+    p = parameters.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library, known)
     sharers = level.inner * (np.maximum(members, 2.0) / 2.0 if link.topology == "bus" else 1.0)
     bandwidth = link.bandwidth_bytes_per_s / np.power(sharers, p.sharing)
     sent = level_bytes(kernel, level)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gambrel.cost.engines.parameters import Collective
-from gambrel.hardware.device import Link
+from gambrel.hardware.device import Link, Number
 
 GATHER = {
     "low_latency_launch": 6.6e-6,
@@ -46,6 +46,22 @@ NCCL_REDUCE = {
 EAGER_REDUCE = {**REDUCE, "low_latency_efficiency": 0.3, "issue_floor": 28e-6}
 SEND = {"low_latency_launch": 8.0e-6, "ring_launch": 8.0e-6, "ring_efficiency": 0.78}
 
+EXPERTS = {
+    "sglang_deepep_normal-dispatch": 27e-6,
+    "sglang_deepep_normal-combine": 36e-6,
+    "sglang_deepep_ll-dispatch": 12e-6,
+    "sglang_deepep_ll-combine": 11e-6,
+    "deepep_ht-dispatch": 160e-6,
+    "deepep_ht-combine": 57e-6,
+    "deepep_ll-dispatch": 42e-6,
+    "deepep_ll-combine": 50e-6,
+    "trtllm_deepep_ht-dispatch": 66e-6,
+    "trtllm_deepep_ht-combine": 55e-6,
+    "trtllm_deepep_ll-dispatch": 59e-6,
+    "trtllm_deepep_ll-combine": 36e-6,
+}
+"""Start-ups of the protocols of the exchange between experts, their routing and waiting included; H200 and B200."""
+
 BY_OPERATION: Mapping[str, Mapping[str, float]] = {
     "all_gather": GATHER,
     "reduce_scatter": GATHER,
@@ -55,6 +71,10 @@ BY_OPERATION: Mapping[str, Mapping[str, float]] = {
     "all_reduce@vllm_eager": EAGER_REDUCE,
     "all_reduce@sglang_eager": EAGER_REDUCE,
     "permute": SEND,
+    **{
+        f"all_to_all@{protocol}": {**EXCHANGE, "low_latency_launch": 0.6 * launch, "ring_launch": launch}
+        for protocol, launch in EXPERTS.items()
+    },
 }
 """Start-ups and shares of the bandwidth; all_reduce is that of serving engines inside a captured graph."""
 
@@ -78,15 +98,18 @@ BUS: Mapping[str, float] = {
 """What differs where devices share host bridges."""
 
 
-def collective_default(link: Link, op: str, library: str = "") -> Collective:
-    """The parameters of a collective over a link whose profile gives none."""
-    keys = (op, f"{op}@{library}")
-    given: dict[str, float] = {}
-    low, ring = 1.0, 1.0
-    for key in keys:
-        given |= BY_OPERATION.get(key, {})
-        low, ring = HOPS.get(key, (low, ring))
-    if link.topology == "bus":
-        given |= BUS
+def collective_default(link: Link, op: str) -> Collective:
+    """The parameters of a collective over a link whose profile gives none, of no library in particular."""
+    return replace(Collective(), **_values(link, op))
+
+
+def known_of_library(link: Link, op: str, library: str) -> Mapping[str, Number]:
+    """What is known of a library's collectives on every device; nothing where they are as those of serving engines."""
+    key = f"{op}@{library}"
+    return _values(link, key) if key in BY_OPERATION else {}
+
+
+def _values(link: Link, key: str) -> dict[str, Number]:
+    low, ring = HOPS.get(key, HOPS.get(key.partition("@")[0], (1.0, 1.0)))
     hops = {"low_latency_hop": low * link.latency_s, "ring_hop": ring * link.latency_s}
-    return replace(Collective(), **{**hops, **given})
+    return {**hops, **BY_OPERATION.get(key, {}), **(BUS if link.topology == "bus" else {})}

@@ -261,7 +261,8 @@ DEFAULTS = {
 LIBRARIES: Mapping[str, Mapping[str, Number]] = {
     "scan_gdn@vllm-flashinfer": {"fused": 1.0},
 }
-"""What is known of a library's kernels on every device, where its profile does not say otherwise.
+"""What is known of a library's kernels on every device, where its profile does not say otherwise; that of collectives
+depends on the link, see `gambrel.cost.engines.collective_defaults`.
 
 Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks.
 """
@@ -272,7 +273,14 @@ NARROW = 0.75
 P = TypeVar("P", bound="DataclassInstance")
 
 
-def resolve(default: P, device: Device, family: str, variant: str | Sequence[str], library: str = "") -> P:
+def resolve(
+    default: P,
+    device: Device,
+    family: str,
+    variant: str | Sequence[str],
+    library: str = "",
+    known: Mapping[str, Number] | None = None,
+) -> P:
     """The parameters of a family on a device, the most specific that its profile gives for each.
 
     Args:
@@ -281,19 +289,24 @@ def resolve(default: P, device: Device, family: str, variant: str | Sequence[str
         family: For example `gemm`.
         variant: For example `fp8`; of several, later ones are more specific.
         library: Whose kernels run; empty for none in particular.
+        known: What is known of that library's kernels on every device; None for what LIBRARIES says.
 
     Returns:
-        `default` with, in rising order: `family`, `family@library`, then the same two of each variant.
+        `default` with, in rising order: `family`, `family@library`, then the same two of each variant; what is known of
+        a library's kernels stands before what the profile gives for them, and after all that it gives for others.
     """
     variants = (variant,) if isinstance(variant, str) else variant
+    chain = (family, *(f"{family}_{each}" for each in variants))
     given: dict[str, Number] = {}
-    for name in (family, *(f"{family}_{each}" for each in variants)):
+    for name in chain:
         given |= device.parameters.get(name, {})
         if library:
             own = f"{name}@{library}"
-            given |= {**LIBRARIES.get(own, {}), **device.parameters.get(own, {})}
-    known = {field.name for field in fields(default)}
-    return replace(default, **{name: value for name, value in given.items() if name in known})
+            facts = LIBRARIES.get(own, {}) if known is None else known
+            given |= facts if known is None or name == chain[-1] else {}
+            given |= device.parameters.get(own, {})
+    fitting = {field.name for field in fields(default)}
+    return replace(default, **{name: value for name, value in given.items() if name in fitting})
 
 
 def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:
