@@ -345,6 +345,23 @@ def _collectives() -> Iterator[Target]:
             )
 
 
+OUTER = ("pcie", "ib", "net")
+"""Links beyond the innermost that transfers were measured over."""
+
+
+def _layouts() -> Iterator[Target]:
+    """Machines of known topology: inside the innermost link, then over each further one, the inner ones known."""
+    table, base = "collective_topology", "collective"
+    absent = ("in_network_efficiency", *UNITS)
+    for link in ("", *OUTER):
+        name = link or "{link}"
+        send = f"collective_{name}_permute"
+        yield Target(family=send, table=table, base=base, op=("permute",), absent=(*absent, "local_passes"), link=link)
+        reduce = f"collective_{name}_all_reduce"
+        for family in (f"{reduce}@nccl", *((reduce,) if link else ())):
+            yield Target(family=family, table=table, base=base, op=("all_reduce",), absent=absent, link=link)
+
+
 TARGETS = (
     *_gemm(),
     *_prefill(),
@@ -355,5 +372,6 @@ TARGETS = (
     *_streams(),
     *_experts(),
     *_collectives(),
+    *_layouts(),
 )
 """What is fitted, a family before its libraries."""

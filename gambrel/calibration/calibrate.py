@@ -192,7 +192,8 @@ def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str
     own: dict[str, list[Case]] = {}
     for case in cases:
         has_set = f"{name}@{case.library}" in device.parameters or f"{name}@{case.library}" in device.uncertainty
-        if case.library and (len(libraries) > 1 or has_set):
+        differs = has_set or bool(known_of(case.kernel, device, case.library))
+        if case.library and (len(libraries) > 1 or differs):
             own.setdefault(case.library, []).append(replace(case, call=case.named))
     return own
 

@@ -17,7 +17,7 @@ SOFT = 1.5
 """Residuals beyond so many deviations count linearly rather than squared: outliers do not steer the fit."""
 
 STARTS = 32
-"""Random draws from the prior; the best one and the prior's centre are polished."""
+"""Random draws from the prior; the best of them and the prior's centre are polished."""
 
 STEP = 2e-2
 """Relative step of the numeric derivatives: the formulas have kinks."""
@@ -50,17 +50,18 @@ def require_scipy() -> None:
     _least_squares()
 
 
-def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int = STARTS) -> Fit:
+def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int = STARTS, polished: int = 1) -> Fit:
     """The parameters that the rows and the prior make most probable.
 
-    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the better of random draws
-    and from the prior's centre.
+    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the best of random draws and
+    from the prior's centre.
 
     Args:
         log_errors: Of the rows.
         prior: Of the parameters that are free.
         seed: Of the random draws.
         starts: How many of these.
+        polished: How many of the best draws are.
 
     Raises:
         UsageError: scipy is not installed.
@@ -89,7 +90,7 @@ def maximise(log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int 
                 max_nfev=60,
             ),
         )
-        for start in (min(draws, key=cost), draws[0])
+        for start in (*sorted(draws, key=cost)[:polished], draws[0])
     ]
     best = min(runs, key=lambda run: run.cost)
     return Fit(prior.values(best.x), float(best.cost))

@@ -44,7 +44,7 @@ NCCL_REDUCE = {
     "local_passes": 0.33,
 }
 EAGER_REDUCE = {**REDUCE, "low_latency_efficiency": 0.3, "issue_floor": 28e-6}
-SEND = {"low_latency_launch": 8.0e-6, "ring_launch": 8.0e-6, "ring_efficiency": 0.78}
+SEND = {"low_latency_launch": 8.0e-6, "ring_launch": 8.0e-6, "ring_efficiency": 0.85}
 
 EXPERTS = {
     "sglang_deepep_normal-dispatch": 27e-6,
@@ -91,9 +91,9 @@ BUS: Mapping[str, float] = {
     "low_latency_hop": 0.9e-6,
     "low_latency_efficiency": 0.45,
     "ring_hop": 5e-6,
-    "ring_efficiency": 0.7,
+    "ring_efficiency": 0.72,
     "local_passes": 0.12,
-    "sharing": 1.8,
+    "sharing": 1.6,
 }
 """What differs where devices share host bridges."""
 
