@@ -41,7 +41,8 @@ for tp in (1, 2, 4, 8):
         if batch < pp:
             continue
         system = {"Flops": 989.4, "Memory_size": 80, "Memory_BW": 3350, "ICN": 450, "real_values": True}
-        shape = dict(model="meta-llama/llama-3.1-70b", system_name=system, bits="bf16", tensor_parallel=tp, pipeline_parallel=pp)
+        shape = dict(model="meta-llama/llama-3.1-70b", system_name=system, bits="bf16")
+        shape |= dict(tensor_parallel=tp, pipeline_parallel=pp)
         with contextlib.redirect_stdout(io.StringIO()):
             lengths = dict(batch_size=batch, input_tokens=4000)
             first = prefill_moddeling(**lengths, **shape)["Latency"] / 1e3

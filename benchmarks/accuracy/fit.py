@@ -4,7 +4,7 @@ Usage: python -m benchmarks.accuracy.fit --device H100-SXM [--device H200-SXM] [
     [--write PROFILE.yaml] [--score-on DEVICE]
 
 Maximum a posteriori: the sum of soft-L1 of ln(T/y)/0.1 plus ((ln theta - ln theta_0)/sigma)^2, theta_0 the engine's
-defaults for a family and the family's values for one of its libraries, from the better of two starts. Several devices
+defaults for a family and the family's values for one of its libraries, from the best of several starts. Several devices
 give one joint set.
 """
 
@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,14 +24,23 @@ from benchmarks.accuracy.profile_text import Fitted, render, splice
 from gambrel.calibration.fit import maximise
 from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, Prior
 from gambrel.cost.engines import parameters
-from gambrel.cost.kernel import Attention
-from gambrel.hardware.device import Device
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
+from gambrel.cost.kernel import Attention, Transfer
+from gambrel.cost.roofline import widest_link
+from gambrel.hardware.device import Device, Link
 from gambrel.hardware.load import load_device
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ROOT = Path(__file__).resolve().parents[2]
 
 LEAST_ROWS = 12
 """Fewest rows that a library's own set is fitted on."""
+
+STARTS, POLISHED = 64, 4
+"""Random starts of a fit, and how many of the best are polished: algorithms and tilings that take turns make several
+optima."""
 
 UNMOVED = 0.02
 """A parameter this near to its prior, in ln, is one that the data say nothing about: it is not printed."""
@@ -85,7 +95,7 @@ def fit(
     found = maximise(
         lambda values: log_errors(pairs, family, {**fixed, **values}),
         Prior(names, centre, spread, low, high),
-        **({"starts": 1, "evaluations": QUICK} if quick else {}),
+        **({"starts": 1, "evaluations": QUICK} if quick else {"starts": STARTS, "polished": POLISHED}),
     )
     return dict(found.values), found.cost
 
@@ -109,21 +119,46 @@ def _fits(dtype: str, wanted: str) -> bool:
 
 def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
     """Where the fit starts: the engine's defaults; for a library, or with `only`, what the device has."""
-    default = parameters.DEFAULTS[target.base]
-    family, _, library = family.partition("@")
-    if only or library or target.variants:
-        stem = "collective_" + device.links[0].name if target.base == "collective" else target.base
-        own = f"{family}@{library}" if library else family
-        known = device if only else replace(device, parameters={k: v for k, v in device.parameters.items() if k != own})
-        default = parameters.resolve(default, known, stem, target.variants or _variant(family, stem), library)
+    default = _start(target, family, device, only)
     prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
     prior = {name: HOP_S if np.isnan(value) else value for name, value in prior.items()}
-    if "sharing" in prior and family.startswith("collective_pcie"):
-        prior["sharing"] = max(prior["sharing"], 1.0)
     prior.update(target.start)
     choices = {name for option in CHOICES.get(target.base, ()) for name in option}
     fixed = (*FIXED.get(target.base, ()), *target.absent, *choices)
     return {name: x for name, x in prior.items() if x > 0 and name not in fixed and (not only or name in only)}
+
+
+def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> DataclassInstance:
+    """The parameters that a fit starts from; those of other libraries count unless the library is known to differ."""
+    plain, _, library = family.partition("@")
+    stem, variants, facts = target.base, target.variants or _variant(plain, target.base), None
+    default = parameters.DEFAULTS[target.base]
+    if target.base == "scan" and target.variants:
+        default = parameters.SCANS.get(target.variants[-1], default)
+    if target.base == "collective":
+        link = link_of(target, device)
+        stem, variants = f"collective_{link.name}", _variant(plain, f"collective_{link.name}")
+        default, facts = collective_default(link, variants), known_of_library(link, variants, library)
+    if not (only or library or target.variants):
+        return default
+    differs = facts or family in parameters.LIBRARIES
+    left_out = () if only else (family, plain) if differs else (family,)
+    known = replace(device, parameters={k: v for k, v in device.parameters.items() if k not in left_out})
+    return parameters.resolve(default, known, stem, variants, library, facts)
+
+
+def link_of(target: Target, device: Device) -> Link:
+    """The link that a collective's parameters are of: the one that the target names, or the innermost."""
+    return next((link for link in device.links if link.name == target.link), device.links[0])
+
+
+def crosses(target: Target, case: Case, device: Device) -> bool:
+    """Whether the widest link that a case's rows exchange over is the target's; so for all that is no transfer."""
+    kernel = case.call.kernels[0]
+    if not isinstance(kernel, Transfer):
+        return True
+    widest = widest_link(kernel, device)
+    return widest is not None and widest.name == (target.link or device.links[0].name)
 
 
 def _variant(family: str, stem: str) -> str:
@@ -137,12 +172,13 @@ def run(
 
     With `other` (a device of its own rows in the tables), the error is that on the other's held-out sites.
     """
-    fitted, scored, links = [], [], set()
+    fitted, scored, links = [], [], {target.link} if target.link else set()
     for name, device in devices.items():
-        links.add(device.links[0].name if device.links else "none")
+        if not target.link:
+            links.add(device.links[0].name if device.links else "none")
         for case in cases(folder, target.table, limit=limit, device=name):
             rows = rows_of(target, case)
-            if rows is not None:
+            if rows is not None and crosses(target, case, device):
                 part = (case if "@" in target.family else case.nobodys()).only(target.base, device)
                 fitted.append((device, part.take(rows & ~case.held_out)))
                 scored.append((device, part.take(rows & case.held_out)))
@@ -156,7 +192,7 @@ def run(
     moved.update(fixed)
     if other is not None:
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]
-        scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None]
+        scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
     count = sum(len(case.seconds) for _, case in scored)
     error = mean_error(scored, family, {**values, **fixed}) if count else None
     for name, device in devices.items():

@@ -11,9 +11,10 @@ from gambrel.calibration.priors import TILES
 FIXED = {
     "gemm": ("sustained_after",),
     "memory_bound": ("long_row",),
+    "scan": ("fused",),
     "grouped_gemm": TILES,
 }
-"""What the data do not place, or CHOICES try: thresholds, tiles."""
+"""What the data do not place, or CHOICES try: thresholds, tiles, and what is known of a library's kernels."""
 
 BY_MEAN = tuple({"largest_tile": rows, "tile_margin": margin} for rows in (64.0, 128.0, 256.0) for margin in (1.0, 2.0))
 """Tiles of expert products by the mean rows of an expert, up to some rows."""
@@ -24,7 +25,6 @@ UNTUNED = {"least_tile": 128.0, "largest_tile": 128.0, "tile_columns": 16.0}
 CHOICES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "gemm": ({"tile_search": 1.0}, {"tile_search": 0.0}),
     "attention_prefill": ({"packing": 1.0}, {"packing": 0.0}),
-    "scan": ({"fused": 1.0}, {"fused": 0.0}),
     "grouped_gemm": (*BY_MEAN, UNTUNED),
 }
 """Parameters of a family that are choices of the library: how it picks tiles, whether one kernel does it all; all are
@@ -46,6 +46,7 @@ class Target:
         start: Where some parameters start instead.
         searches: Whether the family's choices are tried.
         absent: Parameters that play no part in these rows.
+        link: Of collectives, the widest link that the rows cross; the innermost of the device where empty.
     """
 
     family: str
@@ -58,6 +59,7 @@ class Target:
     start: Mapping[str, float] = field(default_factory=dict[str, float])
     searches: bool = False
     absent: tuple[str, ...] = ()
+    link: str = ""
 
 
 PRODUCTS = {
@@ -199,37 +201,52 @@ def _encoder() -> Iterator[Target]:
 RECURRENCES = {
     "sglang": ("chunk_gated_delta_rule",),
     "trtllm": ("chunk_gated_delta_rule",),
-    "vllm-flashinfer": ("chunk_gated_delta_rule_flashinfer",),
     "vllm-triton": ("chunk_gated_delta_rule_triton",),
+    "vllm-flashinfer": ("chunk_gated_delta_rule_flashinfer",),
 }
-"""Kernels of the gated delta rule over many tokens, by library."""
+"""Kernels of the gated delta rule over many tokens, by library; all but the last run a kernel for each part."""
 
-STEPS = ("fused_recurrent_gated_delta_rule", "fused_recurrent_gated_delta_rule_packed_decode")
-"""Kernels of one step of it."""
+SWEEPS = {
+    "step": ("fused_recurrent_gated_delta_rule", "fused_recurrent_gated_delta_rule_packed_decode"),
+    "conv": ("causal_conv1d_fn",),
+    "conv_step": ("causal_conv1d_update",),
+}
+"""Kernels of one step of it, and of the short convolution over many tokens and over one."""
+
+CHAINED = ("fused", "inverse_time", "chunk_time")
+"""Parameters of chunked recurrences alone."""
 
 
 def _recurrences() -> Iterator[Target]:
+    base, table = "scan", "linear_attention"
+    apart = tuple(f"* {library}" for library in list(RECURRENCES)[:-1])
+    rule = next(iter(RECURRENCES.values()))
+    ops = (*rule, *RECURRENCES["vllm-triton"])
+    yield Target(family="scan_gdn", table=table, base=base, op=ops, dtypes=apart, variants=("gdn",))
     for library, ops in RECURRENCES.items():
         yield Target(
             family=f"scan_gdn@{library}",
-            table="linear_attention",
-            base="scan",
+            table=table,
+            base=base,
             op=ops,
             dtypes=(f"* {library}",),
             variants=("gdn",),
-            searches=True,
-            start={"launch": 18e-6} if library != "vllm-flashinfer" else {},
+            absent=CHAINED if library == "vllm-flashinfer" else (),
         )
-    for library in SERVING:
-        yield Target(
-            family=f"scan_step@{library}",
-            table="linear_attention",
-            base="scan",
-            op=STEPS,
-            dtypes=(f"* {library}",),
-            variants=("step",),
-            absent=("fused", "chunk_time", "compute_efficiency"),
-        )
+    for variant, ops in SWEEPS.items():
+        absent = (*CHAINED, "compute_efficiency") if variant == "step" else CHAINED
+        family = f"scan_{variant}"
+        yield Target(family=family, table=table, base=base, op=ops, variants=(variant,), absent=absent)
+        for library in SERVING:
+            yield Target(
+                family=f"{family}@{library}",
+                table=table,
+                base=base,
+                op=ops,
+                dtypes=(f"* {library}",),
+                variants=(variant,),
+                absent=absent,
+            )
 
 
 def _streams() -> Iterator[Target]:
@@ -304,14 +321,8 @@ def _experts() -> Iterator[Target]:
 GRAPH = ("vllm_graph", "sglang_graph", "trtllm")
 """All-reduce kernels of serving engines as they run inside a captured graph."""
 
-REDUCERS = {
-    "nccl": 0.0,
-    "custom_allreduce": 0.0,
-    **dict.fromkeys(GRAPH, 0.0),
-    "vllm_eager": 15e-6,
-    "sglang_eager": 15e-6,
-}
-"""Libraries of all-reduce, and where the host's floor starts."""
+REDUCERS = ("nccl", "custom_allreduce", *GRAPH, "vllm_eager", "sglang_eager")
+"""Libraries of all-reduce."""
 
 
 UNITS = ("unit_bytes_per_s",)
@@ -333,21 +344,12 @@ EXCHANGES = (
 def _collectives() -> Iterator[Target]:
     ops, name = ("all_gather", "reduce_scatter", "all_to_all"), "collective"
     absent, nccl = ("one_shot_launch", "in_network_efficiency", *UNITS), ("* nccl",)
-    yield Target(family="collective_{link}", table=name, base=name, op=ops, dtypes=nccl, absent=absent)
     for op in ops:
-        yield Target(
-            family=f"collective_{{link}}_{op}",
-            table=name,
-            base=name,
-            op=(op,),
-            dtypes=nccl,
-            variants=("",),
-            absent=absent,
-        )
+        yield Target(family=f"collective_{{link}}_{op}", table=name, base=name, op=(op,), dtypes=nccl, absent=absent)
     family, op = "collective_{link}_all_reduce", ("all_reduce",)
     engines = tuple(f"* {library}" for library in GRAPH)
     yield Target(family=family, table=name, base=name, op=op, dtypes=engines, absent=UNITS)
-    for library, floor in REDUCERS.items():
+    for library in REDUCERS:
         yield Target(
             family=f"{family}@{library}",
             table=name,
@@ -355,7 +357,6 @@ def _collectives() -> Iterator[Target]:
             op=op,
             dtypes=(f"* {library}",),
             variants=("all_reduce",),
-            start={"issue_floor": floor} if floor else {},
             absent=UNITS,
         )
     for protocol in EXCHANGES:
@@ -372,6 +373,23 @@ def _collectives() -> Iterator[Target]:
             )
 
 
+OUTER = ("pcie", "ib", "net")
+"""Links beyond the innermost that transfers were measured over."""
+
+
+def _layouts() -> Iterator[Target]:
+    """Machines of known topology: inside the innermost link, then over each further one, the inner ones known."""
+    table, base = "collective_topology", "collective"
+    absent = ("in_network_efficiency", *UNITS)
+    for link in ("", *OUTER):
+        name = link or "{link}"
+        send = f"collective_{name}_permute"
+        yield Target(family=send, table=table, base=base, op=("permute",), absent=(*absent, "local_passes"), link=link)
+        reduce = f"collective_{name}_all_reduce"
+        for family in (f"{reduce}@nccl", *((reduce,) if link else ())):
+            yield Target(family=family, table=table, base=base, op=("all_reduce",), absent=absent, link=link)
+
+
 TARGETS = (
     *_gemm(),
     *_prefill(),
@@ -382,5 +400,6 @@ TARGETS = (
     *_streams(),
     *_experts(),
     *_collectives(),
+    *_layouts(),
 )
 """What is fitted, a family before its libraries."""

@@ -1,23 +1,22 @@
 """Fits the parameters of a device to measured rows: one set for each family and variant that the rows show."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gambrel.calibration.cases import Case, Family, collect, predict_case
 from gambrel.calibration.families import families
 from gambrel.calibration.fit import LogErrors, maximise, require_scipy, with_effect
 from gambrel.calibration.intervals import TAIL, WIDENED, Band, band_from, band_of
 from gambrel.calibration.limits import size_ranges, sizes_of
-from gambrel.calibration.measurements import LATENCY, Measurements
-from gambrel.calibration.operation import Call, fold
-from gambrel.calibration.predict import build, with_rate
-from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
-from gambrel.cost.engines import price
+from gambrel.calibration.measurements import Measurements
+from gambrel.calibration.operation import fold
+from gambrel.calibration.priors import Prior, current_values, known_of, prior_of
 from gambrel.cost.kernel import Array, Kernel
-from gambrel.errors import GambrelError, Problem, UnpricedOpError, UsageError
+from gambrel.errors import Problem, UsageError
 from gambrel.hardware.device import Device
 
 LEAST_POINTS = 20
@@ -25,6 +24,9 @@ LEAST_POINTS = 20
 
 LEAST_SHAPES = 8
 """Fewest distinct shapes among them."""
+
+LEAST_OWN_POINTS = 10
+"""Fewest rows that the set of one library is fitted on: its prior is what prices them without it."""
 
 MOST_POINTS = 1200
 """Rows beyond this, drawn with the seed, do not change the parameters, and take time."""
@@ -40,43 +42,6 @@ UNMOVED = 0.02
 
 Report = Callable[[str], None]
 """Where progress and remarks go."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """Rows of one kind of call.
-
-    Attributes:
-        call: For no library in particular.
-        named: The same for the library that was measured, which the error before the fit counts.
-        library: Whose kernels; empty for none in particular.
-        seconds: Measured.
-        sites: Shape site of each row.
-        shapes: What tells the rows' shapes apart.
-    """
-
-    call: Call
-    named: Call
-    library: str
-    seconds: Array
-    sites: tuple[str, ...]
-    shapes: tuple[str, ...]
-
-    @property
-    def kernel(self) -> Kernel:
-        """The kernel that names the call."""
-        return self.call.kernels[self.call.main]
-
-    def take(self, rows: NDArray[np.intp]) -> "Case":
-        """Some of the rows."""
-        return replace(
-            self,
-            call=_cut(self.call, rows),
-            named=_cut(self.named, rows),
-            seconds=self.seconds[rows],
-            sites=_pick(self.sites, rows),
-            shapes=_pick(self.shapes, rows),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,17 +85,12 @@ class Calibration(NamedTuple):
     skipped: tuple[Problem, ...]
 
 
-class _Family(NamedTuple):
-    cases: list[Case]
-    origins: list[str]
-    operation: str
-
-
 def calibrate(device: Device, parts: Iterable[Measurements], *, seed: int = 0, report: Report) -> Calibration:
     """Fits every family that the measurements show on a device.
 
-    A family is fitted on the rows that name no library, or else on those of all libraries together; where there are
-    several, or where the profile has a set of one of them, also on the rows of each.
+    A family is fitted on the rows that name no library, or else on those of all libraries together whose kernels are
+    not known to differ; where there are several, or where the profile has a set of one of them, also on the rows of
+    each.
 
     Args:
         device: With the parameters that it has; they are the prior.
@@ -142,107 +102,83 @@ def calibrate(device: Device, parts: Iterable[Measurements], *, seed: int = 0, r
         UsageError: No family has enough rows, or scipy is not installed.
     """
     require_scipy()
-    found: dict[str, _Family] = {}
-    skipped: list[Problem] = []
-    for part in parts:
-        _collect(part, device, found, skipped)
     fitted: list[FittedFamily] = []
-    for name, family in found.items():
-        problem = too_little(name, family.cases)
-        if problem:
-            skipped.append(problem)
-            continue
-        plain = [case for case in family.cases if not case.library]
-        general = family._replace(cases=plain) if plain and not too_little(name, plain) else family
-        done = _fit_family(name, general, device, seed, report)
-        fitted.append(done)
-        device = _with(device, name, done.values)
-        for library, cases in _own_libraries(name, family.cases, device).items():
-            own = f"{name}@{library}"
-            problem = too_little(own, cases)
-            if problem:
-                skipped.append(problem)
-                continue
-            of_library = _Family(cases, family.origins, family.operation)
-            fitted.append(_fit_family(own, of_library, device, seed, report))
-            device = _with(device, own, fitted[-1].values)
+    skipped: list[Problem] = []
+
+    def fit(name: str, family: Family, device: Device) -> Mapping[str, float]:
+        fitted.append(_fit_family(name, family, device, seed, report))
+        return fitted[-1].values
+
+    _fit_all(device, parts, fit, skipped)
     if not fitted:
         problems = skipped or [Problem(where="calibrate", what="there are no rows of the device")]
         raise UsageError(*problems)
     return Calibration(tuple(fitted), tuple(skipped))
 
 
-def too_little(name: str, cases: Sequence[Case]) -> Problem | None:
-    """Why a family cannot be fitted; None where it can."""
+def refit(device: Device, parts: Iterable[Measurements], *, seed: int = 0) -> Device:
+    """The device with the parameters that `calibrate` finds, without the further fits that show what those are worth.
+
+    A family with too few rows keeps what it has.
+
+    Raises:
+        UsageError: scipy is not installed.
+    """
+    require_scipy()
+
+    def fit(name: str, family: Family, device: Device) -> Mapping[str, float]:
+        cases = _thinned(family.cases, seed)
+        return _fit_values(name, cases, device, _free(name, cases, device, seed), seed).needed
+
+    return _fit_all(device, parts, fit, [])
+
+
+def _fit_all(
+    device: Device,
+    parts: Iterable[Measurements],
+    fit: Callable[[str, Family, Device], Mapping[str, float]],
+    skipped: list[Problem],
+) -> Device:
+    """Fits each family, then those of its libraries, each on the device that the ones before have left."""
+    found: dict[str, Family] = {}
+    for part in parts:
+        collect(part, device, found, skipped)
+    for name, family in found.items():
+        problem = too_little(name, family.cases)
+        if problem:
+            skipped.append(problem)
+            continue
+        general = family._replace(cases=_general(name, family.cases, device))
+        device = _with(device, name, fit(name, general, device))
+        for library, cases in _own_libraries(name, family.cases, device).items():
+            own = f"{name}@{library}"
+            problem = too_little(own, cases, LEAST_OWN_POINTS)
+            if problem:
+                skipped.append(problem)
+                continue
+            device = _with(device, own, fit(own, family._replace(cases=cases), device))
+    return device
+
+
+def _general(name: str, cases: Sequence[Case], device: Device) -> list[Case]:
+    """The cases of a family for no library: those that name none, else those of libraries of which nothing is known."""
+    unnamed = [case for case in cases if not case.library]
+    common = [case for case in cases if not known_of(case.kernel, device, case.library)]
+    return next((some for some in (unnamed, common) if some and not too_little(name, some)), list(cases))
+
+
+def too_little(name: str, cases: Sequence[Case], least: int = LEAST_POINTS) -> Problem | None:
+    """Why a family cannot be fitted on fewer rows than the least; None where it can."""
     count = sum(len(case.seconds) for case in cases)
     shapes = {shape for case in cases for shape in case.shapes}
     if len(shapes) == 1:
         what, fix = f"all {count} rows are of one shape", "Measure others too: small and large, narrow and wide"
         return Problem(where=name, what=what, why="one shape says nothing about others", fix=fix)
-    if count < LEAST_POINTS or len(shapes) < LEAST_SHAPES:
+    if count < least or len(shapes) < LEAST_SHAPES:
         what = f"{count} rows of {len(shapes)} shapes are too few"
-        why = f"a fit needs {LEAST_POINTS} rows of {LEAST_SHAPES} shapes"
+        why = f"a fit needs {least} rows of {LEAST_SHAPES} shapes"
         return Problem(where=name, what=what, why=why)
     return None
-
-
-def predict_case(case: Case, device: Device, *, named: bool = False) -> Array:
-    """Seconds of each row: the sum over the kernels of the call, and its overhead."""
-    call = case.named if named else case.call
-    total = np.full(case.seconds.shape, call.overhead_s)
-    for kernel in call.kernels:
-        total = total + price(kernel, device, call.residency).seconds
-    return total
-
-
-def _collect(part: Measurements, device: Device, found: dict[str, _Family], skipped: list[Problem]) -> None:
-    for group in part.operation.groups(part.rows):
-        try:
-            call = build(part.operation, group.rows)
-            named = replace(call, kernels=tuple(with_rate(kernel, device) for kernel in call.kernels))
-            plain = replace(named, kernels=tuple(map(_nobodys, named.kernels)))
-            case = Case(
-                call=plain,
-                named=named,
-                library=str(getattr(named.kernels[named.main], "library", "")),
-                seconds=group.rows.numbers[LATENCY] * 1e-6,
-                sites=tuple(part.operation.sites(group.rows)),
-                shapes=_shapes(group.op, group.rows.numbers, len(group.where)),
-            )
-            predict_case(case, device)
-            name = parameter_family(case.kernel, device)
-        except UnpricedOpError as error:
-            skipped += error.problems
-            return
-        except GambrelError as error:
-            skipped += [replace(p, where=f"{part.operation.name} {group.dtype}: {p.where}") for p in error.problems]
-            continue
-        family = found.setdefault(name, _Family([], [], part.operation.name))
-        family.cases.append(case)
-        if part.origin not in family.origins:
-            family.origins.append(part.origin)
-
-
-def _shapes(op: str, numbers: Mapping[str, Array], length: int) -> tuple[str, ...]:
-    columns = [np.broadcast_to(values, length).tolist() for name, values in sorted(numbers.items()) if name != LATENCY]
-    return tuple(f"{op} {cells}" for cells in zip(*columns, strict=True)) if columns else (op,) * length
-
-
-def _pick(values: Sequence[str], rows: NDArray[np.intp]) -> tuple[str, ...]:
-    chosen: list[int] = rows.tolist()
-    return tuple(values[i] for i in chosen)
-
-
-def _nobodys(kernel: Kernel) -> Kernel:
-    return replace(kernel, library="") if getattr(kernel, "library", "") else kernel
-
-
-def _cut(call: Call, rows: NDArray[np.intp]) -> Call:
-    def cut(kernel: Kernel) -> Kernel:
-        arrays = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
-        return replace(kernel, **{name: x[rows] for name, x in arrays.items() if np.ndim(x)})
-
-    return replace(call, kernels=tuple(map(cut, call.kernels)))
 
 
 def _with(device: Device, family: str, values: Mapping[str, float]) -> Device:
@@ -256,30 +192,27 @@ def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str
     own: dict[str, list[Case]] = {}
     for case in cases:
         has_set = f"{name}@{case.library}" in device.parameters or f"{name}@{case.library}" in device.uncertainty
-        if case.library and (len(libraries) > 1 or has_set):
+        differs = has_set or bool(known_of(case.kernel, device, case.library))
+        if case.library and (len(libraries) > 1 or differs):
             own.setdefault(case.library, []).append(replace(case, call=case.named))
     return own
 
 
-def _fit_family(name: str, family: _Family, device: Device, seed: int, report: Report) -> FittedFamily:
+def _fit_family(name: str, family: Family, device: Device, seed: int, report: Report) -> FittedFamily:
     cases = _thinned(family.cases, seed)
     count = sum(len(case.seconds) for case in cases)
     report(f"fitting {name} on {count} of {sum(len(c.seconds) for c in family.cases)} rows")
-    prior = _prior(name, cases, device)
-    prior = with_effect(_log_errors(cases, name, device), prior, seed=seed)
+    prior = _free(name, cases, device, seed)
     parts, split_by = _folds(cases, seed)
     held_estimates, held_seconds = _held_out(cases, parts, name, device, prior, seed)
-    values = maximise(_log_errors(cases, name, device), prior, seed=seed).values
+    found = _fit_values(name, cases, device, prior, seed)
     before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
-    centre = prior.values(prior.centre)
-    unmoved = tuple(x for x in values if abs(np.log(values[x] / centre[x])) < UNMOVED)
-    needed = _needed(name, cases, device, values, unmoved)
     return FittedFamily(
         family=name,
         residual_family=_residual_family(name, cases[0].kernel, device),
         operation=family.operation,
-        values=needed,
-        unmoved=tuple(x for x in unmoved if x in needed),
+        values=found.needed,
+        unmoved=found.unmoved,
         n=count,
         n_held_out=len(held_seconds),
         split_by=split_by,
@@ -291,12 +224,37 @@ def _fit_family(name: str, family: _Family, device: Device, seed: int, report: R
     )
 
 
+class _Values(NamedTuple):
+    """Fitted parameters that the profile must give, and those of them that stayed at their prior."""
+
+    needed: Mapping[str, float]
+    unmoved: tuple[str, ...]
+
+
+def _free(name: str, cases: Sequence[Case], device: Device, seed: int) -> Prior:
+    """The prior of the parameters that play a part in the rows."""
+    return with_effect(_log_errors(cases, name, device), _prior(name, cases, device), seed=seed)
+
+
+def _fit_values(name: str, cases: Sequence[Case], device: Device, prior: Prior, seed: int) -> _Values:
+    values = maximise(_log_errors(cases, name, device), prior, seed=seed).values
+    centre = prior.values(prior.centre)
+    unmoved = tuple(x for x in values if abs(np.log(values[x] / centre[x])) < UNMOVED)
+    needed = _needed(name, cases, device, values, unmoved)
+    return _Values(needed, tuple(x for x in unmoved if x in needed))
+
+
 def _prior(name: str, cases: Sequence[Case], device: Device) -> Prior:
-    """The prior of a family; of a library's set, the values that its rows would be priced with."""
+    """The prior of a family; of a library's set, the values that its rows would be priced with.
+
+    A library whose kernels are known to differ has nothing from what others showed.
+    """
     prior = prior_of(cases[0].kernel, device)
-    _, _, library = name.partition("@")
+    family, _, library = name.partition("@")
     if not library:
         return prior
+    if known_of(cases[0].kernel, device, library):
+        device = replace(device, parameters={x: values for x, values in device.parameters.items() if x != family})
     values = current_values(cases[0].kernel, device, library)
     centre = np.log([values[x] if np.isfinite(values[x]) and values[x] > 0 else 1.0 for x in prior.names])
     return prior._replace(centre=np.clip(centre, prior.low + 1e-6, prior.high - 1e-6))

@@ -6,6 +6,7 @@ from gambrel.cost.engines import Grade, parameter_grade
 from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
 from gambrel.cost.engines.parameters import attention_variants, format_variants
 from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device
 
 
@@ -13,7 +14,8 @@ def families(kernel: Kernel, device: Device) -> tuple[str, ...]:
     """The families of a kernel, from the general to the specific.
 
     For example `gemm`, `gemm@vllm`, `gemm_fp8`, `gemm_fp8@vllm`: the order in which the engines look parameters up. A
-    decode kernel is that of its first row: callers give rows of one grouping.
+    decode kernel is that of its first row, and a transfer that of its first row's widest link: callers give rows of one
+    grouping, or of one layout.
     """
     stem, variants = _stem(kernel, device)
     library = getattr(kernel, "library", "")
@@ -58,8 +60,8 @@ def _stem(kernel: Kernel, device: Device) -> tuple[str, tuple[str, ...]]:
         case MemoryBound():
             return stem, (kernel.op,)
         case Transfer():
-            link = device.links[0].name if device.links else "none"
-            return f"{stem}_{link}", (kernel.op,)
+            link = widest_link(kernel, device)
+            return f"{stem}_{link.name if link else 'none'}", (kernel.op,)
 
 
 def _grouping(kernel: Attention) -> str:

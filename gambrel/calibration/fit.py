@@ -17,7 +17,7 @@ SOFT = 1.5
 """Residuals beyond so many deviations count linearly rather than squared: outliers do not steer the fit."""
 
 STARTS = 32
-"""Random draws from the prior; the best one and the prior's centre are polished."""
+"""Random draws from the prior; the best of them and the prior's centre are polished."""
 
 EVALUATIONS = 60
 """Most evaluations of a polish, derivatives not counted."""
@@ -54,18 +54,25 @@ def require_scipy() -> None:
 
 
 def maximise(
-    log_errors: LogErrors, prior: Prior, *, seed: int = 0, starts: int = STARTS, evaluations: int = EVALUATIONS
+    log_errors: LogErrors,
+    prior: Prior,
+    *,
+    seed: int = 0,
+    starts: int = STARTS,
+    polished: int = 1,
+    evaluations: int = EVALUATIONS,
 ) -> Fit:
     """The parameters that the rows and the prior make most probable.
 
-    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the better of random draws
-    and from the prior's centre.
+    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the best of random draws and
+    from the prior's centre.
 
     Args:
         log_errors: Of the rows.
         prior: Of the parameters that are free.
         seed: Of the random draws.
         starts: How many of these; with one, only the centre is polished.
+        polished: How many of the best draws are.
         evaluations: Most that a polish may take.
 
     Raises:
@@ -95,7 +102,7 @@ def maximise(
                 max_nfev=evaluations,
             ),
         )
-        for start in ((min(draws, key=cost), draws[0]) if starts > 1 else draws)
+        for start in ((*sorted(draws, key=cost)[:polished], draws[0]) if starts > 1 else draws)
     ]
     best = min(runs, key=lambda run: run.cost)
     return Fit(prior.values(best.x), float(best.cost))

@@ -1,5 +1,6 @@
 """What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -7,11 +8,13 @@ import numpy as np
 
 from gambrel.calibration.families import families
 from gambrel.cost.engines import parameters
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
-from gambrel.cost.kernel import Array, Kernel, MemoryBound, Transfer
+from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.rates import resolve_rate
-from gambrel.hardware.device import Device
+from gambrel.cost.roofline import widest_link
+from gambrel.hardware.device import Device, Number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -85,7 +88,7 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "tile_search", *TILES)
+FIXED = ("sustained_after", "long_row", "tile_search", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0
@@ -131,9 +134,20 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     names = [field.name for field in fields(default)]
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
-    for family in _lookup(kernel, device, library):
-        given |= {name: float(np.asarray(x)) for name, x in device.parameters.get(family, {}).items() if name in names}
+    lookup = _lookup(kernel, device, library)
+    for family in lookup:
+        found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
+        found |= device.parameters.get(family, {})
+        given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
+
+
+def known_of(kernel: Kernel, device: Device, library: str) -> Mapping[str, Number]:
+    """What is known of a library's kernels of that kind on every device; nothing for most."""
+    if isinstance(kernel, Transfer):
+        link = widest_link(kernel, device)
+        return known_of_library(link, kernel.op, library) if link else {}
+    return parameters.LIBRARIES.get(f"{parameter_family(kernel, device)}@{library}", {})
 
 
 def prior_of(kernel: Kernel, device: Device) -> Prior:
@@ -164,11 +178,12 @@ def _stem(kernel: Kernel, device: Device) -> str:
 def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
     stem = _stem(kernel, device)
     if isinstance(kernel, Transfer):
-        return parameters.DEFAULTS["collective"]
+        link = widest_link(kernel, device)
+        return collective_default(link, kernel.op) if link else parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
-    if stem == "scan" and parameter_family(kernel, device) == "scan_step":
-        return parameters.SCAN_STEP
+    if isinstance(kernel, Scan) and stem == "scan":
+        return parameters.SCANS.get(kernel.variant, parameters.Scan())
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
 
 

@@ -27,6 +27,7 @@ from gambrel.calibration.ops.gemm import GEMM
 from gambrel.calibration.ops.latent import MLA
 from gambrel.calibration.ops.linear import LINEAR_ATTENTION
 from gambrel.calibration.ops.memory_bound import MEMORY_BOUND
+from gambrel.calibration.ops.topology import COLLECTIVE_TOPOLOGY
 from gambrel.calibration.ops.unpriced import UNPRICED
 from gambrel.errors import PlanError, Problem, did_you_mean
 
@@ -43,6 +44,7 @@ OPERATIONS: Mapping[str, Operation] = {
         MOE,
         MOE_ALLTOALL,
         COLLECTIVE,
+        COLLECTIVE_TOPOLOGY,
         *UNPRICED,
     )
 }

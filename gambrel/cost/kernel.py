@@ -4,6 +4,7 @@ All counts are per device. Every numeric field is a scalar or an array; arrays b
 one call prices a whole design space.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -124,9 +125,10 @@ class Scan:
     """A linear recurrence over a sequence: chunks of tokens by matrix products, or one step for one new token.
 
     Attributes:
-        variant: Which recurrence, `gdn` or `mamba2`; `step` for one new token, where both are a sweep over the states.
+        variant: Which recurrence, `gdn` or `mamba2`, or `conv` for the short convolution before it; `step` and
+            `conv_step` for one new token, a sweep over the states.
         tokens: New tokens per sequence.
-        chunk: Tokens that are computed at once.
+        chunk: Tokens that are computed at once; of a convolution, those that one block takes.
         blocks: Pieces of work that may run side by side.
         flops: FLOPs of all tokens, without the padding of the last chunk.
         bytes_read: Queries, keys, values, controls and states, once.
@@ -134,10 +136,11 @@ class Scan:
         staged_bytes: Bytes beyond these that pass through memory where each part of the chunked form is a kernel of
             its own.
         rate: Number format whose matrix rate applies.
+        in_place_bytes: Of the bytes written, those that take the place of bytes read: the states.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
 
-    variant: Literal["gdn", "mamba2", "step"]
+    variant: Literal["gdn", "mamba2", "step", "conv", "conv_step"]
     tokens: Number
     chunk: float
     blocks: Number
@@ -146,6 +149,7 @@ class Scan:
     bytes_written: Number
     staged_bytes: Number
     rate: str
+    in_place_bytes: Number = 0.0
     library: str = ""
 
 
@@ -179,6 +183,8 @@ class Transfer:
         group: Devices that take part.
         stride: Distance in ranks between neighbours of the group (1 for the innermost mesh axis); group x stride says
             which network levels it crosses.
+        per_node: Most devices of the group that are in one node, that is, inside every level but the outermost;
+            infinity where the group fills nodes before it leaves them.
         units: Units of the device that the kernel runs on; 0 for as many as it likes.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
     """
@@ -187,6 +193,7 @@ class Transfer:
     message_bytes: Number
     group: Number
     stride: Number
+    per_node: Number = math.inf
     units: Number = 0.0
     library: str = ""
 

@@ -5,6 +5,7 @@ device. Seconds, bytes and FLOPs are SI base units.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple, assert_never
 
 import numpy as np
@@ -112,8 +113,8 @@ def matrix_rate(device: Device, rate: str) -> Number:
 def crossed_levels(kernel: Transfer, device: Device) -> Iterator[Level]:
     """The network levels that a group of `group` devices, `stride` ranks apart, exchanges over, inner to outer.
 
-    Members of the group inside a link's domain: `clip(size // stride, 1, group)`; the outermost link takes the rest,
-    so a group that is larger than the network is priced as if the outermost level were larger.
+    Members of the group inside a link's domain: `clip(min(size // stride, per_node), 1, group)`; the outermost link
+    takes the rest, so a group that is larger than the network is priced as if the outermost level were larger.
 
     Raises:
         PlanError: The group has several devices and the profile has no link.
@@ -130,13 +131,30 @@ def crossed_levels(kernel: Transfer, device: Device) -> Iterator[Level]:
         return
     inner: Number = 1.0
     for index, link in enumerate(device.links):
-        last = index == len(device.links) - 1
-        reach = (
-            kernel.group if last else np.clip(np.floor(link.size / np.maximum(kernel.stride, 1.0)), 1.0, kernel.group)
-        )
+        reach: Number = kernel.group
+        if index < len(device.links) - 1:
+            inside = np.minimum(np.floor(link.size / np.maximum(kernel.stride, 1.0)), kernel.per_node)
+            reach = np.clip(inside, 1.0, kernel.group)
         reach = np.maximum(reach, inner)
         yield Level(link, np.ceil(reach / inner), inner)
         inner = reach
+
+
+def widest_link(kernel: Transfer, device: Device) -> Link | None:
+    """The outermost link that a group exchanges over, the innermost of the device for a group of one device.
+
+    The group is that of the first row: callers give rows of one layout. None where the device has no links.
+    """
+
+    def first(value: Number) -> Number:
+        return float(np.ravel(np.asarray(value))[0]) if np.size(value) else 1.0
+
+    numbers = {name: first(getattr(kernel, name)) for name in ("group", "stride", "per_node")}
+    if not device.links:
+        return None
+    levels = crossed_levels(replace(kernel, **numbers), device)
+    crossed = [level.link for level in levels if np.all(np.asarray(level.members) > 1.0)]
+    return crossed[-1] if crossed else device.links[0]
 
 
 def _sent(kernel: Transfer, members: Number, inner: Number) -> Number:

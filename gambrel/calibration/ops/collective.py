@@ -2,7 +2,9 @@
 
 from typing import cast, get_args
 
-from gambrel.calibration.columns import Column, Rows
+import numpy as np
+
+from gambrel.calibration.columns import Column, Rows, Text
 from gambrel.calibration.operation import LIBRARY, Call, Derived, Operation, SiteNumber
 from gambrel.calibration.ops.common import DTYPE, MEASURED, PROVENANCE
 from gambrel.cost.kernel import Collective, Transfer
@@ -28,6 +30,12 @@ def kind_of(collective: str) -> str:
     return NAMES[collective]
 
 
+def layouts(rows: Rows) -> Text:
+    """Groups of one size cross the same links."""
+    found, codes = np.unique(rows.numbers["num_gpus"], return_inverse=True)
+    return Text(codes.ravel().astype(np.intp), tuple(f"{group:g}" for group in found.tolist()))
+
+
 def library_of(variant: str, impl: str, library: str) -> str:
     """The kernel inside a serving engine, or the implementation."""
     return variant or library or impl
@@ -49,6 +57,7 @@ COLLECTIVE = Operation(
     site=lambda rows: [SiteNumber(rows.numbers["message_bytes"], whole=True)],
     known={"collective": tuple(NAMES)},
     derived={LIBRARY: Derived(("variant", "impl", "library"), library_of), "kind": Derived(("collective",), kind_of)},
+    classes=layouts,
     split=("kind", "dtype", LIBRARY),
     op="kind",
 )

@@ -21,21 +21,5 @@ CONV = Operation(
     derived={LIBRARY: LIBRARY_FROM},
 )
 
-COLLECTIVE_TOPOLOGY = Operation(
-    name="collective_topology",
-    columns=(
-        Column(name="op", doc="all_reduce or send_recv", text=True),
-        Column(name="ngpu", doc="Devices that take part"),
-        Column(name="size", doc="Buffer of each device, B"),
-        Column(name="devs_per_node", doc="Of these in one node"),
-        DTYPE,
-        *PROVENANCE,
-        MEASURED,
-    ),
-    derived={LIBRARY: LIBRARY_FROM},
-    split=("op", "dtype", LIBRARY),
-    op="op",
-)
-
-UNPRICED = (CONV, COLLECTIVE_TOPOLOGY)
+UNPRICED = (CONV,)
 """What is refused."""

@@ -58,7 +58,7 @@ def _compute(
         case Attention():
             return attention_prefill(kernel, device)
         case Scan():
-            return scan(kernel, device)
+            return scan(kernel, device, residency)
         case MemoryBound():
             return memory_bound(kernel, device, residency)
         case _:

@@ -6,6 +6,7 @@ Legend: n members at a level, S message bytes, B the link's bandwidth (one direc
 import numpy as np
 
 from gambrel.cost.engines import parameters
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.parts import Parts
 from gambrel.cost.kernel import Number, Transfer
 from gambrel.cost.roofline import Level, crossed_levels, in_network_bytes, level_bytes
@@ -28,8 +29,11 @@ def collective(kernel: Transfer, device: Device) -> Parts:
     ```
     c is the share of the message that the kernel copies on the device itself, at the rate of its channels; a permute
     copies nothing. Where the caller says on how many units the kernel runs, its bandwidth is at most that many times
-    `unit_bytes_per_s`. A permute has one hop: a1 + l1 + S/(e B). Where members share host bridges, B falls by
-    (2/n)^sharing. A call that the host issues takes `issue_floor` at least.
+    `unit_bytes_per_s`. A permute has one hop: a1 + l1 + S/(e B). A call that the host issues takes `issue_floor` at
+    least.
+
+    Devices may share ports: B falls by sharers^sharing, the devices of the group below one member (those of a node, on
+    a link between nodes), on a bus times half of the members, as cards on PCIe share host bridges.
 
     Does not count: contention between groups, oversubscription, skew between members, copies into registered buffers.
 
@@ -54,10 +58,11 @@ def collective(kernel: Transfer, device: Device) -> Parts:
 def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Number, Number]:
     """Seconds of the best algorithm at one level, and the part of them that bytes take."""
     link, members = level.link, level.members
-    default = parameters.Collective(low_latency_hop=link.latency_s, ring_hop=link.latency_s)
-    family = f"collective_{link.name}"
-    p = parameters.resolve(default, device, family, kernel.op, kernel.library)
-    bandwidth = link.bandwidth_bytes_per_s * np.power(2.0 / np.maximum(members, 2.0), p.sharing)
+    known = known_of_library(link, kernel.op, kernel.library)
+    default = collective_default(link, kernel.op)
+    p = parameters.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library, known)
+    sharers = level.inner * (np.maximum(members, 2.0) / 2.0 if link.topology == "bus" else 1.0)
+    bandwidth = link.bandwidth_bytes_per_s / np.power(sharers, p.sharing)
     sent = level_bytes(kernel, level)
     hops = 1.0 if kernel.op == "permute" else members - 1.0
 

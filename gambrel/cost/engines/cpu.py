@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
+from gambrel.cost.engines.gpu_scan import CONVOLUTIONS
 from gambrel.cost.engines.parameters import attention_variants, format_variants, resolve
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cached_share, p_norm
 from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Number, Scan
@@ -220,8 +221,10 @@ def _grouping(kernel: Attention) -> str:
 def _stream(kernel: MemoryBound | Scan, device: Device) -> Parts:
     family, variant = ("scan", kernel.variant) if isinstance(kernel, Scan) else ("memory_bound", kernel.op)
     p = resolve(Stream(), device, family, variant)
-    if isinstance(kernel, Scan):
+    if isinstance(kernel, Scan) and kernel.variant not in CONVOLUTIONS:
         compute = kernel.flops / matrix_rate(device, kernel.rate)
+    elif isinstance(kernel, Scan):
+        compute = kernel.flops / (p.flops_per_clock_per_unit * device.clock_hz * device.num_units)
     else:
         elements = kernel.rows * kernel.cols
         units = np.clip(elements / p.grain, 1.0, device.num_units)

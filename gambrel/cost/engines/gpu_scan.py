@@ -1,27 +1,42 @@
-"""Linear recurrences on a GPU: chunks of tokens by matrix products, or one step over the states."""
+"""Linear recurrences on a GPU: chunks of tokens by matrix products, one step over the states, short convolutions."""
 
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import Parts
+from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, memory_seconds
 from gambrel.cost.kernel import Number, Scan
 from gambrel.cost.roofline import kernel_bytes, matrix_rate
 from gambrel.hardware.device import Device
 
+SWEEPS = ("step", "conv", "conv_step")
+"""Variants that have no chain of chunks."""
 
-def scan(kernel: Scan, device: Device) -> Parts:
+STAGED_USES = 3.0
+"""Times that the kernels of the unfused form write or read what they hand to each other."""
+
+CONVOLUTIONS = ("conv", "conv_step")
+"""Variants that run on the vector units."""
+
+
+def scan(kernel: Scan, device: Device, residency: Residency = COLD) -> Parts:
     """Prices a recurrence by its matrix work, its traffic and the chain of its chunks; N the units.
 
     ```
     pad = C ceil(tokens/C)/tokens
-    T   = launch + max(FLOPs pad alone/(e_c F), (bytes + (1 - fused) staged)/(e_m B), (1 - fused) chunks chunk_time)
+    T   = launch + (1 - fused) min(tokens/C, 1) inverse_time
+          + max(FLOPs pad alone/(e_c F), cold/(e_m B) + hot/B_cache, (1 - fused) chunks chunk_time)
+    cold + hot = bytes + (1 - fused) staged
     ```
-    A fused kernel gives each stream (a head of a sequence) to one unit, which walks through its chunks, so few streams
-    leave units idle: `alone = max(N/blocks, 1)` where fused, else 1. The chain is none where there is one new token.
-    Parameters depend on the variant.
+    A fused kernel gives each stream (a head of a sequence) to one unit, which walks through its chunks, so that streams
+    come in waves, of which the last may leave units idle: `alone = N ceil(blocks/N)/blocks` where fused, else 1. One
+    new token has no chain and no inverse. Neither has a convolution, and its F is the peak of the vector units: a
+    block takes C tokens of a channel, also where there are fewer. Parameters depend on the variant.
 
-    Does not count: the wave that is not full, the inverse's serial steps inside a chunk, states that a measuring loop
-    leaves in the cache.
+    Staged bytes are hot where what the kernels hand to each other fits the cache: each of them is written and read
+    STAGED_USES times in all. Operands and results are hot where a measuring loop left them there; states that are
+    replaced in place are there once.
+
+    Does not count: unequal lengths within the batch.
 
     Source: S. Yang et al., "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", 2024, section
     3.3 (the two forms of the chunked algorithm); parameters are fitted, see docs/explanation/cost-model.md.
@@ -29,18 +44,36 @@ def scan(kernel: Scan, device: Device) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    step = kernel.variant == "step"
-    default = parameters.SCAN_STEP if step else parameters.Scan()
+    default = parameters.SCANS.get(kernel.variant, parameters.Scan())
     p = parameters.resolve(default, device, "scan", kernel.variant, kernel.library)
     tokens = np.maximum(np.asarray(kernel.tokens, dtype=np.float64), 1.0)
     chunks = np.ceil(tokens / kernel.chunk)
-    idle = np.maximum(device.num_units / np.maximum(kernel.blocks, 1.0), 1.0)
-    alone = np.where(np.asarray(p.fused) > 0, idle, 1.0)
+    blocks = np.maximum(np.asarray(kernel.blocks, dtype=np.float64), 1.0)
+    alone = np.where(np.asarray(p.fused) > 0, device.num_units * np.ceil(blocks / device.num_units) / blocks, 1.0)
     padded = kernel.flops * chunks * kernel.chunk / tokens
-    compute = padded * alone / (p.compute_efficiency * matrix_rate(device, kernel.rate))
+    peak = device.vector_flops_per_s if kernel.variant in CONVOLUTIONS else matrix_rate(device, kernel.rate)
+    compute = padded * alone / (p.compute_efficiency * peak)
     apart = 1.0 - p.fused
-    moved = kernel_bytes(kernel) + apart * kernel.staged_bytes
-    memory = moved / (p.memory_efficiency * device.memory_bandwidth_bytes_per_s)
-    chain: Number = 0.0 if step else apart * chunks * p.chunk_time
-    seconds = p.launch + np.maximum(np.maximum(compute, memory), chain)
-    return Parts(seconds, compute=compute, memory=memory, latency=p.launch + chain)
+    memory, share = _memory(kernel, device, p, apart * kernel.staged_bytes, residency)
+    chain: Number = 0.0
+    start = p.launch
+    if kernel.variant not in SWEEPS:
+        chain = apart * chunks * p.chunk_time
+        start = start + apart * np.minimum(tokens / kernel.chunk, 1.0) * p.inverse_time
+    seconds = start + np.maximum(np.maximum(compute, memory), chain)
+    return Parts(seconds, compute=compute, memory=memory, latency=start + chain, cached=share)
+
+
+def _memory(
+    kernel: Scan, device: Device, p: parameters.Scan, staged: Number, residency: Residency
+) -> tuple[Number, Number]:
+    """Seconds of the traffic, and the share of operands and results that a loop left in the cache."""
+    moved, cache = kernel_bytes(kernel), p.cache_share * device.cache_bytes
+    hot = staged * looped_share(staged / STAGED_USES, cache)
+    share: Number = 0.0
+    if residency.activations_hot:
+        share = looped_share(moved - kernel.in_place_bytes + staged / STAGED_USES, cache)
+    hot = hot + moved * share
+    bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
+    rate = cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit)
+    return memory_seconds(moved + staged - hot, hot, bandwidth, 0.0, rate), share

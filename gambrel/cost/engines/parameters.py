@@ -160,29 +160,41 @@ class Decode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """Family `scan`; variants `gdn`, `mamba2` and `step`.
+    """Family `scan`; variants `gdn`, `mamba2`, `step`, `conv` and `conv_step`.
 
     Attributes:
         launch: Seconds of start-up and drain, of all kernels of the call.
-        compute_efficiency: Achievable share of the matrix peak.
+        compute_efficiency: Achievable share of the matrix peak; of a convolution, of the vector units' peak.
         memory_efficiency: Achievable share of the memory bandwidth.
+        cache_bytes_per_clock_per_unit: Rate at which cache-resident operands are streamed.
+        cache_share: Share of the last-level cache that operands can occupy.
+        inverse_time: Seconds of the serial steps inside a whole chunk, where they are a kernel of their own.
         chunk_time: Seconds to hand a state from one chunk to the next, where a kernel of its own does.
         fused: Share of the staged bytes and hand-overs that a fused kernel saves: 1 where one kernel walks through
             the chunks, 0 where each part of the chunked form is a kernel.
 
     Source: fitted on the unfused `chunk_gated_delta_rule` kernels of aiconfigurator 0.12.0, which run everywhere, and
-    for `SCAN_STEP` on its decode kernels with states beyond the last-level cache; half of the shape sites each.
+    those of `SCANS` on its decode kernels and convolutions; half of the shape sites each.
     """
 
     launch: Number = 18e-6
-    compute_efficiency: Number = 0.4
-    memory_efficiency: Number = 0.6
-    chunk_time: Number = 3.0e-6
+    compute_efficiency: Number = 0.25
+    memory_efficiency: Number = 0.57
+    cache_bytes_per_clock_per_unit: Number = 11.5
+    cache_share: Number = 0.85
+    inverse_time: Number = 7.0e-6
+    chunk_time: Number = 2.5e-6
     fused: Number = 0.0
 
 
-SCAN_STEP = Scan(launch=4.0e-6, memory_efficiency=0.88)
-"""Defaults of the variant `step`, which is one sweep over the states."""
+SCANS = {
+    "step": Scan(launch=4.0e-6, memory_efficiency=0.81, cache_bytes_per_clock_per_unit=20.0, cache_share=0.7),
+    "conv": Scan(launch=3.0e-6, compute_efficiency=0.13, memory_efficiency=0.65, cache_bytes_per_clock_per_unit=10.0),
+    "conv_step": Scan(
+        launch=2.2e-6, compute_efficiency=0.13, memory_efficiency=0.7, cache_bytes_per_clock_per_unit=12.5
+    ),
+}
+"""Defaults of the variants that are a sweep over states or tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,11 +236,11 @@ class Collective:
         local_passes: Passes over the message that a ring's kernel makes on the device beside what it sends, at the same
             rate.
         issue_floor: Seconds that the host takes to issue the call; 0 inside a captured graph.
-        sharing: Exponent with which the bandwidth of each falls as more than two members share host bridges, as devices
-            on PCIe do; 0 where each has its own port.
+        sharing: Exponent with which the bandwidth of each falls as devices share ports: those of a node its port to
+            other nodes, more than two cards on PCIe the host bridges; 0 where each has its own.
 
-    Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; a hop defaults to the
-    latency of the link.
+    Source: two-protocol alpha-beta form with values between those fitted on NVLink 3 to 5; what differs by operation
+    and topology, and a hop, see `gambrel.cost.engines.collective_defaults`.
     """
 
     low_latency_launch: Number = 5.0e-6
@@ -269,14 +281,19 @@ DEFAULTS = {
 FEW_LAUNCHES = {"launch": 2.0e-6}
 """Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
 
-LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+LIBRARIES: Mapping[str, Mapping[str, Number]] = {
+    "scan_gdn@vllm-flashinfer": {"fused": 1.0},
     "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
     "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
 }
-"""What a library's kernels have on any device whose profile does not say: how many kernels a call is made of is the
-software's. Source: the mean over the number formats of these kernels on B200."""
+"""What is known of a library's kernels on every device, where its profile does not say otherwise; that of collectives
+depends on the link, see `gambrel.cost.engines.collective_defaults`.
+
+Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks. How many
+kernels a call of experts is made of is the software's; its time is the mean over the number formats on B200.
+"""
 
 NARROW = 0.75
 """Weights of less than this share of the activations' width are widened before they are multiplied."""
@@ -284,7 +301,14 @@ NARROW = 0.75
 P = TypeVar("P", bound="DataclassInstance")
 
 
-def resolve(default: P, device: Device, family: str, variant: str | Sequence[str], library: str = "") -> P:
+def resolve(
+    default: P,
+    device: Device,
+    family: str,
+    variant: str | Sequence[str],
+    library: str = "",
+    known: Mapping[str, Number] | None = None,
+) -> P:
     """The parameters of a family on a device, the most specific that its profile gives for each.
 
     Args:
@@ -293,19 +317,24 @@ def resolve(default: P, device: Device, family: str, variant: str | Sequence[str
         family: For example `gemm`.
         variant: For example `fp8`; of several, later ones are more specific.
         library: Whose kernels run; empty for none in particular.
+        known: What is known of that library's kernels on every device; None for what LIBRARIES says.
 
     Returns:
-        `default` with, in rising order: `family`, `family@library` (on any device, then on this), then the same of each
-        variant.
+        `default` with, in rising order: `family`, `family@library`, then the same two of each variant; what is known of
+        a library's kernels stands before what the profile gives for them, and after all that it gives for others.
     """
     variants = (variant,) if isinstance(variant, str) else variant
+    chain = (family, *(f"{family}_{each}" for each in variants))
     given: dict[str, Number] = {}
-    for name in (family, *(f"{family}_{each}" for each in variants)):
+    for name in chain:
         given |= device.parameters.get(name, {})
         if library:
-            given |= {**LIBRARY_DEFAULTS.get(f"{name}@{library}", {}), **device.parameters.get(f"{name}@{library}", {})}
-    known = {field.name for field in fields(default)}
-    return replace(default, **{name: value for name, value in given.items() if name in known})
+            own = f"{name}@{library}"
+            facts = LIBRARIES.get(own, {}) if known is None else known
+            given |= facts if known is None or name == chain[-1] else {}
+            given |= device.parameters.get(own, {})
+    fitting = {field.name for field in fields(default)}
+    return replace(default, **{name: value for name, value in given.items() if name in fitting})
 
 
 def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:

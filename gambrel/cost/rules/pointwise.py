@@ -8,6 +8,7 @@ from xdsl.ir import Operation, SSAValue
 from gambrel.cost.kernel import Elementwise, MemoryBound
 from gambrel.cost.rows import Family, KernelSpec
 from gambrel.cost.rules.registry import Draft, rule
+from gambrel.cost.rules.scan import convolution_draft
 from gambrel.ir.expr import ZERO, Expr, product, total
 from gambrel.ir.kv import AppendOp
 from gambrel.ir.op import PlacedOp
@@ -35,10 +36,16 @@ class Traffic(NamedTuple):
     writes: Mapping[SSAValue, Expr]
 
 
-@rule(MapOp, NormOp, RopeOp, CastOp, ConcatOp, AppendOp, Conv1dOp)
-def pointwise(op: MapOp | NormOp | RopeOp | CastOp | ConcatOp | AppendOp | Conv1dOp) -> Draft:
+@rule(MapOp, NormOp, RopeOp, CastOp, ConcatOp, AppendOp)
+def pointwise(op: MapOp | NormOp | RopeOp | CastOp | ConcatOp | AppendOp) -> Draft:
     """A memory-bound kernel: reads its operands, writes its result (a cache write: the new tokens only)."""
     return pointwise_group([op], escaping=[op.results[0]])
+
+
+@rule(Conv1dOp)
+def convolution(op: Conv1dOp) -> Draft:
+    """A short convolution: reads tokens, filter and state, writes its result and the new state, once."""
+    return pointwise_group([op], escaping=[op.res])
 
 
 @rule(SliceOp)
@@ -47,7 +54,10 @@ def view(op: SliceOp) -> None:
 
 
 def pointwise_group(ops: Sequence[Operation], escaping: Sequence[SSAValue]) -> Draft:
-    """One kernel for several ops: reads what comes from outside, writes what is used outside."""
+    """One kernel for several ops: reads what comes from outside, writes what is used outside.
+
+    Convolutions by themselves are a kernel of their own kind, see `gambrel.cost.rules.scan.convolution_draft`.
+    """
     made = {result for op in ops for result in op.results if not isinstance(op, SliceOp)}
     reads: dict[SSAValue, Expr] = {}
     writes: dict[SSAValue, Expr] = {}
@@ -63,8 +73,12 @@ def pointwise_group(ops: Sequence[Operation], escaping: Sequence[SSAValue]) -> D
         # What is kept for later steps (a cache, a state) is written even where no op of this step reads it.
         kept = isinstance(op, AppendOp)
         writes.update({v: s for v, s in traffic.writes.items() if kept or v in escaping or v not in op.results})
+    computed = [op for op in ops if not isinstance(op, SliceOp)]
+    convolutions = [op for op in computed if isinstance(op, Conv1dOp)]
+    if len(convolutions) == len(computed):
+        return convolution_draft(convolutions, flops, reads, writes)
     kind = min(kinds, key=_ORDER.index)
-    lead = next(op for op in ops if not isinstance(op, SliceOp) and traffic_of(op).kind == kind)
+    lead = next(op for op in computed if traffic_of(op).kind == kind)
     return memory_draft(Traffic(kind, flops, reads, writes), _lead_type(lead), trailing=_trailing(lead))
 
 

@@ -1,4 +1,6 @@
-"""Linear recurrences: the scan over a sequence, chunked or one step. The convolution before it is memory-bound."""
+"""Linear recurrences: the scan over a sequence, chunked or one step, and the short convolution before it."""
+
+from collections.abc import Mapping, Sequence
 
 from xdsl.ir import SSAValue
 
@@ -7,11 +9,15 @@ from gambrel.cost.rows import Constant, KernelSpec
 from gambrel.cost.rules.registry import Draft, product_rate, rule
 from gambrel.ir.expr import ONE, ZERO, Expr, total
 from gambrel.ir.formats import FORMATS
-from gambrel.ir.scan import ScanOp
+from gambrel.ir.scan import Conv1dOp, ScanOp
 from gambrel.ir.types import tensor
 
 CHUNKED_FORMULA = "chunked recurrence: matrix work, traffic, chain of chunks; docs/explanation/cost-model.md, 'Scans'"
+CONV_FORMULA = "one sweep over tokens and states, or arithmetic; docs/explanation/cost-model.md, 'Scans'"
 STEP_FORMULA = "one step: every state is read and written; docs/explanation/cost-model.md, 'Scans'"
+
+TILE = 8
+"""Tokens that a block of a convolution takes. Source: the kernel `causal_conv1d_fn` of vLLM 0.10 and SGLang 0.5."""
 
 
 @rule(ScanOp)
@@ -76,3 +82,36 @@ def staged_bytes(op: ScanOp) -> Expr:
         elements = heads * p + groups * n
         scores = heads * states * 16 + groups * (8 * chunk)
     return elements * e.numerator / e.denominator + scores
+
+
+def convolution_draft(
+    ops: Sequence[Conv1dOp], flops: Expr, reads: Mapping[SSAValue, Expr], writes: Mapping[SSAValue, Expr]
+) -> Draft:
+    """The draft of convolutions that run in one kernel: every token of a channel once, on the vector units.
+
+    Args:
+        ops: The convolutions, of the same tokens.
+        flops: Of all of them, with their activations.
+        reads: Bytes read by value.
+        writes: Bytes written by value.
+    """
+    tokens = ops[0].type.dims[1].size
+    step = tokens is ONE
+    sizes = {
+        "tokens": tokens,
+        "blocks": total(op.type.dims[0].local * op.type.dims[2].local * op.type.dims[3].local for op in ops),
+        "flops": flops,
+        "bytes_read": total(reads.values()),
+        "bytes_written": total(writes.values()),
+        "staged_bytes": ZERO,
+    }
+    variant, rate = "conv_step" if step else "conv", product_rate(ops[0].type.format, ops[0].type.format)
+    constants: dict[str, Constant] = {"variant": variant, "chunk": 1.0 if step else float(TILE), "rate": rate}
+    return Draft(
+        family="recurrence",
+        kernel=KernelSpec(kind=Scan, sizes=sizes, constants=constants),
+        flops=flops,
+        reads=reads,
+        writes=writes,
+        formula=CONV_FORMULA,
+    )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gambrel.calibration.calibrate import LEAST_POINTS, calibrate
+from gambrel.calibration.calibrate import LEAST_POINTS, calibrate, refit
 from gambrel.calibration.fit import maximise, with_effect
 from gambrel.calibration.limits import WIDER, beyond_fitted
 from gambrel.calibration.measurements import measurements
@@ -72,6 +72,13 @@ def test_the_held_out_error_is_that_of_unseen_shapes():
     after = replace(BARE, parameters={"gemm_bf16": dict(found.values)})
     real = np.abs(predict_kernels("gemm", after, unseen).seconds * 1e6 / unseen["latency_us"] - 1.0).mean()
     assert found.mape_after == pytest.approx(real, abs=0.04)
+
+
+def test_a_refit_device_has_the_parameters_that_a_calibration_reports():
+    table = noisy_gemm(30) | {"backend": np.array(["vllm"] * 15 + ["sglang"] * 15)}
+    parts = [measurements(table, operation_named("gemm"), "times.csv")]
+    found = calibrate(BARE, parts, report=lambda _: None)
+    assert refit(BARE, parts).parameters == {each.family: each.values for each in found.families}
 
 
 def test_same_seed_same_parameters():

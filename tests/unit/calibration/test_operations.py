@@ -5,7 +5,7 @@ import pytest
 
 from gambrel.calibration.operation import Call
 from gambrel.calibration.tables import OPERATIONS, read_table
-from gambrel.cost.engines import price
+from gambrel.cost.engines import COLD, price
 from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Scan, Transfer
 from gambrel.cost.roofline import kernel_bytes, kernel_flops
 from gambrel.hardware.load import load_device
@@ -94,12 +94,41 @@ def test_a_step_of_the_delta_rule_sweeps_over_the_states() -> None:
     assert states < kernel_bytes(kernel) < 1.05 * states
 
 
-def test_a_short_convolution_is_a_stream_over_its_channels() -> None:
-    table = {**DELTA, "seq_len": [1024.0], "phase": "context", "kernel_source": "causal_conv1d_fn"}
-    (call,) = calls("linear_attention", table)
+CONVOLUTION = {**DELTA, "seq_len": [1024.0], "phase": "context", "kernel_source": "causal_conv1d_fn"}
+
+
+def test_a_short_convolution_is_a_sweep_over_its_channels() -> None:
+    (call,) = calls("linear_attention", CONVOLUTION)
     (kernel,) = call.kernels
-    assert isinstance(kernel, MemoryBound)
-    assert kernel.cols == 2 * 16 * 128 + 32 * 128
+    assert isinstance(kernel, Scan)
+    channels = 2 * 16 * 128 + 32 * 128
+    assert (kernel.variant, kernel.chunk) == ("conv", 8.0)
+    assert kernel.blocks == 4 * channels
+    assert kernel_bytes(kernel) == 2 * 2 * 4 * channels * (1024 + 3)
+    assert call.residency == COLD
+
+
+@pytest.mark.parametrize(
+    ("backend", "version", "older"),
+    [("trtllm", "1.3.0rc20", True), ("sglang", "0.5.10", True), ("sglang", "0.5.14", False), ("vllm", "0.24.0", False)],
+)
+def test_the_older_collector_convolves_the_keys_alone(backend: str, version: str, older: bool) -> None:
+    (call,) = calls("linear_attention", {**CONVOLUTION, "backend": backend, "version": version})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Scan)
+    assert kernel.blocks == 4 * (16 * 128 if older else 2 * 16 * 128 + 32 * 128)
+    assert kernel.chunk == (1024.0 if older else 8.0)
+    assert call.residency.activations_hot
+
+
+@pytest.mark.parametrize(("phase", "read"), [("generation", 2.0), ("context", 0.0)])
+def test_the_older_collector_reads_states_in_bf16_or_not_at_all(phase: str, read: float) -> None:
+    source = "fused_recurrent_gated_delta_rule" if phase == "generation" else "chunk_gated_delta_rule"
+    table = {**DELTA, "phase": phase, "kernel_source": source}
+    (newer,) = calls("linear_attention", {**table, "backend": "vllm", "version": "0.24.0"})
+    (older,) = calls("linear_attention", {**table, "backend": "trtllm", "version": "1.3.0rc20"})
+    states = 4 * 32 * 128 * 128
+    assert kernel_bytes(newer.kernels[0]) - kernel_bytes(older.kernels[0]) == states * (4.0 - read)
 
 
 EXPERTS = {
