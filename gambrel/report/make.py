@@ -7,10 +7,11 @@ from gambrel.estimation.api import estimate
 from gambrel.estimation.details import intervals
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.table import Cell
+from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
-from gambrel.report.changes import sensitivities
 from gambrel.report.page import Report
 from gambrel.report.points import PlanPoints
+from gambrel.search.sensitivity import MetricName, Sensitivity, sensitivity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +68,21 @@ def make_report(asked: Asked, points: PlanPoints | None = None, source: str = ""
             devices=asked.devices,
             allow_unpriced=asked.allow_unpriced,
         ),
-        sensitivities=sensitivities(
-            asked.model,
-            device,
-            asked.plan,
-            asked.workload,
-            asked.devices,
-            allow_unpriced=asked.allow_unpriced,
-        ),
+        sensitivities=_sensitivities(asked, device),
         points=points,
         source=source,
     )
+
+
+def _sensitivities(asked: Asked, device: Device) -> list[Sensitivity]:
+    """Of both times, or of the one that there is; of a lower bound none."""
+    metrics: tuple[MetricName, ...] = ("ttft", "tpot") if asked.workload.osl > 1 else ("ttft",)
+    if asked.allow_unpriced:
+        return []
+    return [
+        sensitivity(asked.model, device, metric, plan=asked.plan, workload=asked.workload, devices=asked.devices)
+        for metric in metrics
+    ]
 
 
 def plan_of(cells: Mapping[str, Cell]) -> tuple[Workload, Plan]:

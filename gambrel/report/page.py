@@ -10,16 +10,16 @@ from gambrel.estimation.details import FamilyInterval
 from gambrel.estimation.result import Estimate, RowEstimate
 from gambrel.hardware.device import Device
 from gambrel.ir.structure import PhaseName
-from gambrel.report.changes import Sensitivity
 from gambrel.report.figures.figure import FAMILY_NAMES, Figure, json_text, percent
 from gambrel.report.figures.memory import memory
 from gambrel.report.figures.pareto import pareto
 from gambrel.report.figures.roofline import roofline
 from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
-from gambrel.report.figures.tornado import tornados
+from gambrel.report.figures.tornado import tornado
 from gambrel.report.plan_table import plan_data
 from gambrel.report.points import PlanPoints
 from gambrel.report.text import pipeline_text, plan_text, title_text, workload_text
+from gambrel.search.sensitivity import Sensitivity
 from gambrel.units import format_quantity
 
 LONGEST_ROWS = 12
@@ -37,7 +37,7 @@ class Report:
         estimate: The plan that is detailed.
         device: The machine that it was estimated on.
         intervals: How far its kernels may lie from measured ones, by phase.
-        sensitivities: What changes of the device would do to it.
+        sensitivities: What its times depend on; empty where that is not known.
         points: All plans; None for a single one.
         source: Where the plans come from, in words; empty for a single one.
         live: A piece of HTML in which numbers can be moved; empty for none.
@@ -67,7 +67,7 @@ def report_html(report: Report) -> str:
     """
     estimate, points = report.estimate, report.points
     times = [time_by_family(estimate), time_by_bound(estimate)]
-    held, roofs, changes = memory(estimate), roofline(estimate, report.device), tornados(report.sensitivities)
+    held, roofs, changes = memory(estimate), roofline(estimate, report.device), list(map(tornado, report.sensitivities))
     figures = [*times, held, roofs, *changes]
     sections = [_Section(key="answer", title="Answer", body=_answer(estimate))]
     if points is not None:
@@ -77,8 +77,10 @@ def report_html(report: Report) -> str:
         _Section(key="time", title="Where the time goes", body=_pair(times)),
         _Section(key="memory", title="What fills the memory", body=_figure(held) + _violations(estimate)),
         _Section(key="roofline", title="Against the roofline", body=_figure(roofs) + _longest(estimate)),
-        _Section(key="change", title="What would change it", body=_pair(changes)),
     ]
+    if changes:
+        body = _pair(changes) + _counts(report.sensitivities)
+        sections.append(_Section(key="change", title="What would change it", body=body))
     if report.live:
         sections.append(_Section(key="live", title="Try other numbers", body=report.live))
     if points is not None:
@@ -227,6 +229,20 @@ def _row(row: RowEstimate) -> tuple[str, ...]:
         percent(row.floor_seconds / row.seconds) if row.seconds else "-",
         row.formula,
     )
+
+
+def _counts(sensitivities: Sequence[Sensitivity]) -> str:
+    """What half and twice the batch and the lengths would do."""
+    rows = [
+        (found.title, each.title, f"{each.value:,}", _factor(each.half), _factor(each.twice))
+        for found in sensitivities
+        for each in found.counts
+    ]
+    return _table(("time", "count", ">now", ">with half", ">with twice"), rows)
+
+
+def _factor(change: float | None) -> str:
+    return "cannot run" if change is None else f"{100.0 * (change - 1.0):+.1f} %"
 
 
 def _plans(points: PlanPoints) -> str:

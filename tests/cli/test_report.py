@@ -19,6 +19,18 @@ def test_lists_make_a_table_of_plans(cli, toy, tmp_path):
     assert (result.code, result.stderr) == (2, "error: --row: there is no plan 8. Give 0 to 7.\n")
 
 
+def test_a_sweep(cli, toy, tmp_path):
+    folder, path = tmp_path / "run", tmp_path / "report.html"
+    what_if = ("--set", "memory.hbm.bandwidth=1x,2x")
+    query = ("sweep", "llama-3.2-1b", "--on", toy, "--batch", "1-64*4", "--isl", "128,256", *what_if, "-o", str(folder))
+    assert cli(*query).code == 0
+    assert cli("report", str(folder), "--row", "14", "-o", str(path)).code == 0
+    text = path.read_text()
+    assert "Plan 14 of the 16 plans of the run run." in text
+    assert "what if: memory.hbm.bandwidth=2x" in text
+    assert "batch 64, 128 prompt + 128 output tokens each" in text
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

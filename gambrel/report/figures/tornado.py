@@ -1,75 +1,89 @@
-"""What a change of each number of the device would do to a time: a tornado."""
+"""What one percent more of each number of the device would do to a time: a tornado."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from gambrel.report.changes import CHANGE, Sensitivity
 from gambrel.report.figures.figure import BLUE, RED, Figure, Part, fill, percent, spec_of
+from gambrel.report.sensitivity import FIXED
+from gambrel.search.sensitivity import Sensitivity
+from gambrel.units import format_quantity
 
 MOST_BARS = 8
 """Numbers shown; those behind matter less."""
 
 LEAST = 5e-4
-"""Relative changes below this are not shown."""
-
-METRICS = {"ttft_s": "time to first token", "tpot_s": "time per output token"}
+"""Elasticities below this are not shown."""
 
 
-def tornados(sensitivities: Sequence[Sensitivity]) -> list[Figure]:
-    """A figure for each time that there is."""
-    return [
-        _tornado(metric, [item for item in sensitivities if item.metric == metric])
-        for metric in METRICS
-        if any(item.metric == metric for item in sensitivities)
+class Effect(NamedTuple):
+    """Of a number of the device: what it is today, and the percent by which one percent more of it changes a time."""
+
+    title: str
+    today: str
+    elasticity: float
+
+
+def tornado(found: Sensitivity) -> Figure:
+    """A bar for each number, the most important one on top: to the left what makes the time shorter."""
+    every = [
+        *(Effect(each.title, format_quantity(each.value, each.unit), each.elasticity) for each in found.numbers),
+        Effect(FIXED, "", found.fixed),
     ]
-
-
-def _tornado(metric: str, every: Sequence[Sensitivity]) -> Figure:
-    """A pair of bars for each number, the most important one on top."""
-    felt = sorted((item for item in every if _reach(item) >= LEAST), key=_reach, reverse=True)
+    felt = sorted((item for item in every if abs(item.elasticity) >= LEAST), key=lambda item: -abs(item.elasticity))
     shown = felt[:MOST_BARS]
-    widest = 110.0 * max([_reach(item) for item in shown] or [CHANGE])
+    widest = 1.1 * max([abs(item.elasticity) for item in shown] or [1.0])
     layout = {
         "barmode": "overlay",
         "bargap": 0.3,
-        "xaxis": {"title": {"text": f"change of the {METRICS[metric]} (%)"}, "range": [-widest, widest]},
-        "yaxis": {"autorange": "reversed", "automargin": True},
+        "xaxis": {"title": {"text": f"change of the {found.title} for 1 % more (%)"}, "range": [-widest, widest]},
+        "yaxis": {
+            "autorange": "reversed",
+            "automargin": True,
+            "categoryorder": "array",
+            "categoryarray": [item.title for item in shown],
+        },
     }
     bars = [
-        _bars(shown, [item.less for item in shown], f"{percent(CHANGE)} less", fill(RED, "/")),
-        _bars(shown, [item.more for item in shown], f"{percent(CHANGE)} more", fill(BLUE)),
+        _bars([item for item in shown if item.elasticity < 0.0], "shorter with more", fill(BLUE)),
+        _bars([item for item in shown if item.elasticity > 0.0], "longer with more", fill(RED, "/")),
     ]
-    left = len(every) - len(shown)
-    below = _reach(shown[-1]) if len(felt) > len(shown) else LEAST
     return Figure(
-        key=f"tornado_{metric}",
-        statement=_statement(metric, felt),
+        key=f"tornado_{found.metric}",
+        statement=_statement(found.title, felt),
         spec=spec_of(bars, layout),
-        note="One number of the profile at a time; fitted parameters stay as they are."
-        + (f" Others ({left}) change it by less than {percent(below)}." if left else ""),
+        note=_note(len(every) - len(felt), len(felt) - len(shown)),
         height_px=130 + 34 * max(len(shown), 1),
     )
 
 
-def _reach(item: Sensitivity) -> float:
-    return max(abs(item.less), abs(item.more))
-
-
-def _bars(items: Sequence[Sensitivity], changes: Sequence[float], name: str, marker: Part) -> Part:
+def _bars(items: Sequence[Effect], name: str, marker: Part) -> Part:
     return {
         "type": "bar",
         "orientation": "h",
-        "x": [100.0 * change for change in changes],
-        "y": [item.what for item in items],
+        "x": [item.elasticity for item in items],
+        "y": [item.title for item in items],
         "name": name,
         "marker": marker,
-        "hovertemplate": "%{y}, %{fullData.name}: %{x:+.2f} %<extra></extra>",
+        "customdata": [f" ({item.today})" if item.today else "" for item in items],
+        "hovertemplate": "%{y}%{customdata}: %{x:+.3f} %<extra></extra>",
     }
 
 
-def _statement(metric: str, felt: Sequence[Sensitivity]) -> str:
-    helping = sorted((item for item in felt if item.more < 0.0), key=lambda item: item.more)
-    if not helping:
-        return f"No number of the device changes the {METRICS[metric]} by much"
-    best, *others = helping
-    text = f"{percent(CHANGE)} more {best.what} would cut the {METRICS[metric]} by {percent(-best.more)}"
-    return f"{text}; the next is {others[0].what} with {percent(-others[0].more)}" if others else text
+def _statement(title: str, felt: Sequence[Effect]) -> str:
+    if not felt:
+        return f"No number of the device changes the {title}"
+    first, *others = (_clause(item, title) for item in felt[:2])
+    return "; ".join((f"1 % more {first}", *others))
+
+
+def _clause(item: Effect, title: str) -> str:
+    """`memory bandwidth cuts the TPOT by 0.52 %`; what is behind a comma in a title is a format."""
+    verb = f"cuts the {title} by" if item.elasticity < 0.0 else f"lengthens the {title} by"
+    return f"{item.title.replace(', ', ' in ')} {verb} {percent(abs(item.elasticity) / 100.0)}"
+
+
+def _note(unfelt: int, left: int) -> str:
+    text = "Exact slopes of the estimate; fixed times are those that no number of the device sets."
+    hidden = [f"{left} that matter less" if left else "", f"{unfelt} that hardly matter" if unfelt else ""]
+    said = " and ".join(filter(None, hidden))
+    return f"{text} Not shown: {said}." if said else text

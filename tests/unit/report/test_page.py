@@ -149,6 +149,13 @@ def test_ops_lie_under_their_roofs(page, report):
     assert set(roofs) <= {"vector fp32", "fp8", "bf16"}
 
 
+def test_a_lower_bound_has_no_slopes():
+    asked = Asked(model="llama-3.2-1b", on=MACHINE, workload=Workload(osl=1), plan=Plan(), allow_unpriced=True)
+    page = Page(report_html(make_report(asked)))
+    assert "What would change it" not in page.text
+    assert not any(name.startswith("tornado") for name in page.figures)
+
+
 def test_it_says_what_it_rests_on(page, report):
     estimate = report.estimate
     assert estimate.provenance.profile_hash in page.text
