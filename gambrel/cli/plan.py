@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
@@ -91,6 +92,7 @@ def plan(
     front: Names = None,
     top: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10",
     set: Repeated = (),
+    output: Annotated[Path | None, Parameter(name=("--output", "-o"), show_default=False)] = None,
     format: Literal["text", "json"] = "text",
 ) -> None:
     """Find the best plan: every strategy, degree, batch, micro-batch, chunk and layout of ranks is priced.
@@ -113,6 +115,7 @@ def plan(
         front: Two or three metrics between commas [default: tokens_per_s_per_user,tokens_per_s_per_device].
         top: How many plans to show.
         set: Change a number of the profiles: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
+        output: A new or an empty folder to keep the best point of each plan and batch in, for `gambrel report`.
         format: A report, or JSON.
     """
     from gambrel.search.plan import search
@@ -122,8 +125,15 @@ def plan(
     counts = parse_counts("--devices", devices) if devices is not None else (1,)
     most = parse_count("--top", top)
     if disaggregated:
+        if output is not None:
+            what = "pools are not saved"
+            raise PlanError(Problem(where="--output", what=what, fix="Keep what --format json prints"))
         _disaggregated(question, model, machines, counts, limits, objective, most, set, format)
         return
+    from gambrel.search.saved import check_folder, save
+
+    if output is not None:
+        check_folder(output)
     result = search(
         model,
         machines,
@@ -135,8 +145,11 @@ def plan(
         space=read_space(question),
         front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
         top=most,
+        points=output is not None,
         overrides=set,
     )
+    if output is not None:
+        save(result, output, model=model, overrides=set)
     if format == "json":
         print_json(result.to_dict())
         return

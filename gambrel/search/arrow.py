@@ -4,7 +4,7 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ METADATA = b"gambrel"
 COMPRESSION = "zstd"
 LEVEL = 1
 
-__all__ = ["METADATA", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
+__all__ = ["METADATA", "parquet_of", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
 
 
 def to_table(answers: Answers, more: Mapping[str, Array | Words] | None = None) -> "pyarrow.Table":
@@ -60,6 +60,13 @@ def to_parquet(table: "pyarrow.Table", metadata: bytes) -> bytes:
         compression_level=LEVEL,
     )
     return sink.getvalue().to_pybytes()
+
+
+def parquet_of(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """Records with the same keys as one Parquet file."""
+    import pyarrow
+
+    return to_parquet(pyarrow.Table.from_pylist([dict(row) for row in rows]), b"{}")
 
 
 def _array(name: str, column: Array | Words, shape: tuple[int, ...]) -> "pyarrow.Array":

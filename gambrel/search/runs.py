@@ -96,13 +96,13 @@ class RunFolder:
         self._folder, self._manifest, self._report = folder, manifest, report
         self._adding: PartRecord | None = None
         _check_free(folder, manifest)
-        with _writing(folder):
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _lock(folder)
         try:
             # Again: another process may have begun in between.
             _check_free(folder, manifest)
-            with _writing(folder):
+            with writing(folder):
                 self._done = {part.number: part for part in self._adopt()}
             self._renewed = 0.0
             self.renew()
@@ -140,8 +140,8 @@ class RunFolder:
         """
         self._keep()  # of one whose writing was interrupted
         self._adding = record = _part_record(part, data)
-        with _writing(self._folder):
-            _write(self._folder / record.file, data)
+        with writing(self._folder):
+            write_whole(self._folder / record.file, data)
         self._keep()
         if time.monotonic() - self._renewed > RENEWED_EVERY_S:
             self.renew()
@@ -159,8 +159,8 @@ class RunFolder:
             UsageError: It cannot be written.
         """
         text = json.dumps(self.run.manifest.record(), indent=1)
-        with _writing(self._folder):
-            _write(self._folder / MANIFEST, f"{text}\n".encode())
+        with writing(self._folder):
+            write_whole(self._folder / MANIFEST, f"{text}\n".encode())
         self._renewed = time.monotonic()
 
     def _adopt(self) -> Iterator[PartRecord]:
@@ -215,7 +215,7 @@ def _check_free(folder: Path, manifest: Manifest) -> None:
     fix = "Give an empty or a new folder"
     if folder.exists() and not folder.is_dir():
         raise UsageError(Problem(where=str(folder), what="is not a folder", fix=fix))
-    with _writing(folder):
+    with writing(folder):
         names = sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []
     if MANIFEST in names:
         changed = list(differences(read_manifest(folder / MANIFEST), manifest))
@@ -248,7 +248,7 @@ def _lock(folder: Path) -> int:
 
 
 @contextmanager
-def _writing(folder: Path) -> Generator[None]:
+def writing(folder: Path) -> Generator[None]:
     """What the file system refuses is an error of whoever chose the folder."""
     try:
         yield
@@ -259,7 +259,7 @@ def _writing(folder: Path) -> Generator[None]:
         ) from None
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is whole or not there, also when the machine stops."""
     temporary = path.with_name(f"{path.name}{TEMPORARY}")
     try:

@@ -1,5 +1,6 @@
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 QUESTION = ("plan", "llama-3.1-8b", "--on", "h100-sxm", "--devices", "4", "--isl", "1000", "--osl", "100")
@@ -131,3 +132,24 @@ def test_a_bad_mix_is_one_clear_error(cli, tmp_path, text, options, said):
     assert result.code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_search_is_kept_and_reported(cli, tmp_path):
+    folder = tmp_path / "run"
+    saved = json.loads(cli(*QUESTION, *NARROW, "--tpot", "20ms", "-o", str(folder), "--format", "json").stdout)
+    table = pq.read_table(folder / "part-000000.parquet").to_pylist()
+    assert saved["best"][0]["tokens_per_s_per_device"] == max(row["tokens_per_s_per_device"] for row in table)
+    assert all(row["tpot_s"] <= 0.02 and row["status"] == "ok" for row in table)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["question"]["limits"] == {"tpot_s": 0.02}
+    page = tmp_path / "page.html"
+    assert cli("report", str(folder), "-o", str(page)).code == 0
+    assert "llama-3.1-8b" in page.read_text()
+
+
+def test_nothing_is_overwritten(cli, tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    result = cli(*QUESTION, *NARROW, "-o", str(tmp_path))
+    assert result.code == 2
+    assert "is not empty (mine.txt)" in result.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]

@@ -1,8 +1,8 @@
 """What collectives take on a link that nothing was measured of: by operation, library and the link's topology.
 
 Source of the numbers: near the geometric mean of the fits on A100, H200 and B200 SXM (NVLink 3 to 5 through a switch),
-of the bus near those on L40S and on pairs of A100 and H100 cards (PCIe 4.0 and 5.0), each on half of the message sizes of
-aiconfigurator 0.12.0 and Vidur; see docs/explanation/cost-model.md.
+of the bus near those on L40S and on pairs of A100 and H100 cards (PCIe 4.0 and 5.0), each on half of the message sizes
+of aiconfigurator 0.12.0 and Vidur; see docs/explanation/cost-model.md.
 """
 
 from collections.abc import Mapping
