@@ -20,10 +20,10 @@ import numpy as np
 from benchmarks.accuracy.fit_cases import Case, cases, predict
 from benchmarks.accuracy.fit_targets import CHOICES, FIXED, TARGETS, Target
 from benchmarks.accuracy.profile_text import Fitted, render, splice
-from gambrel.calibration.fit import maximise
+from gambrel.calibration.fit import maximise, with_effect
 from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, Prior
 from gambrel.cost.engines import parameters
-from gambrel.cost.kernel import Attention
+from gambrel.cost.kernel import Attention, Gemm
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
@@ -57,15 +57,20 @@ def mean_error(pairs: Pairs, family: str, values: Mapping[str, float]) -> float:
 
 
 def fit(pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float]) -> tuple[dict, float]:
-    """The parameters of `family` of greatest posterior probability, and the cost reached."""
+    """The parameters of `family` of greatest posterior probability, and the cost reached.
+
+    Those that move no row stay out: nothing would hold them near their prior but the prior itself.
+    """
     names = tuple(prior)
     centre = np.log([prior[name] for name in names])
     spread = np.array([SPREADS.get(name, SPREAD) for name in names])
     low = np.maximum(centre - REACH * spread, np.log([FLOORS.get(name, 1e-300) for name in names]))
     high = np.minimum(centre + REACH * spread, np.log([CEILINGS.get(name, 1e300) for name in names]))
-    found = maximise(
-        lambda values: log_errors(pairs, family, {**fixed, **values}), Prior(names, centre, spread, low, high)
-    )
+
+    def errors(values: Mapping[str, float]) -> np.ndarray:
+        return log_errors(pairs, family, {**fixed, **values})
+
+    found = maximise(errors, with_effect(errors, Prior(names, centre, spread, low, high)))
     return dict(found.values), found.cost
 
 
@@ -73,9 +78,11 @@ def rows_of(target: Target, case: Case) -> np.ndarray | None:
     """Which rows of a case a target is fitted on; None where the case is another's."""
     if case.op not in target.op or not (not target.dtypes or any(_fits(case.dtype, x) for x in target.dtypes)):
         return None
+    kernel = case.call.kernels[0]
+    if target.batched is not None and isinstance(kernel, Gemm):
+        return np.broadcast_to((np.asarray(kernel.batch) > 1.0) == target.batched, case.seconds.shape)
     if target.groups is None:
         return np.ones(len(case.seconds), dtype=bool)
-    kernel = case.call.kernels[0]
     if not isinstance(kernel, Attention):
         return None
     group = np.asarray(kernel.heads / kernel.kv_heads)
@@ -139,10 +146,11 @@ def run(
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]
         scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None]
     count = sum(len(case.seconds) for _, case in scored)
+    libraries = frozenset(case.dtype.rpartition(" ")[2] for _, case in fitted)
     error = mean_error(scored, family, {**values, **fixed}) if count else None
     for name, device in devices.items():
         devices[name] = with_values(device, family, {**values, **fixed})
-    return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices))
+    return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices), libraries=libraries)
 
 
 def main() -> None:
@@ -158,14 +166,17 @@ def main() -> None:
     args = parser.parse_args()
     devices = {name: load_device(name) for name in args.device}
     other = replace(load_device(args.score_on), title=args.score_on) if args.score_on else None
+    shown: dict[str, frozenset[str]] = {}
     for target in TARGETS:
         if args.family and not target.family.startswith(tuple(args.family)):
             continue
-        if args.only and "@" in target.family:
+        general, _, library = target.family.partition("@")
+        if library and (args.only or shown.get(general) == {library}):
             continue
         found = run(target, devices, args.data, args.limit, args.only or (), other)
         if found is None:
             continue
+        shown[target.family] = found.libraries
         if args.write:
             args.write.write_text(splice(args.write.read_text(encoding="utf-8"), found), encoding="utf-8")
         print(render(found), flush=True)

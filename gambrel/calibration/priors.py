@@ -21,6 +21,8 @@ SPREAD = 0.6
 
 SPREADS = {
     "launch": 0.5,
+    "host_call": 0.5,
+    "host_lead": 0.5,
     "compute_efficiency": 0.15,
     "memory_efficiency": 0.08,
     "in_network_efficiency": 0.25,
@@ -62,6 +64,7 @@ CEILINGS = {
     "ring_efficiency": 1.0,
     "in_network_efficiency": 1.0,
     "cache_share": 1.0,
+    "kept_share": 1.0,
     "memory_ramp": 30e-6,
     "split_overhead": 50e-6,
     "block_overhead": 50e-6,
@@ -76,7 +79,7 @@ FLOORS = {"overlap_norm": 1.0}
 HOP_S = 0.7e-6
 """Prior of a hop, where the default is the link's own latency."""
 
-FIXED = ("sustained_after", "long_row", "tile_search")
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "tile_search")
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0
@@ -123,6 +126,7 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
     for family in _lookup(kernel, device, library):
+        given |= {name: float(x) for name, x in parameters.variant_values(default, family).items()}
         given |= {name: float(np.asarray(x)) for name, x in device.parameters.get(family, {}).items() if name in names}
     return given
 

@@ -20,6 +20,7 @@ from gambrel.calibration.columns import (
 from gambrel.calibration.operation import Operation
 from gambrel.calibration.ops.attention import ATTENTION_DECODE, ATTENTION_PREFILL
 from gambrel.calibration.ops.collective import COLLECTIVE
+from gambrel.calibration.ops.convolution import CONV
 from gambrel.calibration.ops.encoder import ATTENTION_ENCODER
 from gambrel.calibration.ops.exchange import MOE_ALLTOALL
 from gambrel.calibration.ops.experts import MOE
@@ -40,6 +41,7 @@ OPERATIONS: Mapping[str, Operation] = {
         MLA,
         LINEAR_ATTENTION,
         MEMORY_BOUND,
+        CONV,
         MOE,
         MOE_ALLTOALL,
         COLLECTIVE,
