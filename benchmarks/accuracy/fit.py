@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.accuracy.fit_cases import Case, cases, predict
 from benchmarks.accuracy.fit_targets import CHOICES, FIXED, TARGETS, Target
 from benchmarks.accuracy.profile_text import Fitted, render, splice
-from gambrel.calibration.fit import maximise
+from gambrel.calibration.fit import maximise, with_effect
 from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, Prior
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
-from gambrel.cost.kernel import Attention, Transfer
+from gambrel.cost.kernel import Attention, Gemm, Transfer
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device, Link
 from gambrel.hardware.load import load_device
@@ -85,16 +85,23 @@ def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Optio
 def fit(
     pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float], *, quick: bool = False
 ) -> tuple[dict, float]:
-    """The parameters of `family` of greatest posterior probability, and the cost reached."""
+    """The parameters of `family` of greatest posterior probability, and the cost reached.
+
+    Those that move no row stay out: nothing would hold them near their prior but the prior itself.
+    """
     prior = {name: value for name, value in prior.items() if name not in fixed}
     names = tuple(prior)
     centre = np.log([prior[name] for name in names])
     spread = np.array([SPREADS.get(name, SPREAD) for name in names])
     low = np.maximum(centre - REACH * spread, np.log([FLOORS.get(name, 1e-300) for name in names]))
     high = np.minimum(centre + REACH * spread, np.log([CEILINGS.get(name, 1e300) for name in names]))
+
+    def errors(values: Mapping[str, float]) -> np.ndarray:
+        return log_errors(pairs, family, {**fixed, **values})
+
     found = maximise(
-        lambda values: log_errors(pairs, family, {**fixed, **values}),
-        Prior(names, centre, spread, low, high),
+        errors,
+        with_effect(errors, Prior(names, centre, spread, low, high)),
         **({"starts": 1, "evaluations": QUICK} if quick else {"starts": STARTS, "polished": POLISHED}),
     )
     return dict(found.values), found.cost
@@ -104,9 +111,11 @@ def rows_of(target: Target, case: Case) -> np.ndarray | None:
     """Which rows of a case a target is fitted on; None where the case is another's."""
     if case.op not in target.op or not (not target.dtypes or any(_fits(case.dtype, x) for x in target.dtypes)):
         return None
+    kernel = case.call.kernels[0]
+    if target.batched is not None and isinstance(kernel, Gemm):
+        return np.broadcast_to((np.asarray(kernel.batch) > 1.0) == target.batched, case.seconds.shape)
     if target.groups is None:
         return np.ones(len(case.seconds), dtype=bool)
-    kernel = case.call.kernels[0]
     if not isinstance(kernel, Attention):
         return None
     group = np.asarray(kernel.heads / kernel.kv_heads)
@@ -194,10 +203,11 @@ def run(
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]
         scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
     count = sum(len(case.seconds) for _, case in scored)
+    libraries = frozenset(case.dtype.rpartition(" ")[2] for _, case in fitted)
     error = mean_error(scored, family, {**values, **fixed}) if count else None
     for name, device in devices.items():
         devices[name] = with_values(device, family, {**values, **fixed})
-    return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices))
+    return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices), libraries=libraries)
 
 
 def main() -> None:
@@ -213,14 +223,17 @@ def main() -> None:
     args = parser.parse_args()
     devices = {name: load_device(name) for name in args.device}
     other = replace(load_device(args.score_on), title=args.score_on) if args.score_on else None
+    shown: dict[str, frozenset[str]] = {}
     for target in TARGETS:
         if args.family and not target.family.startswith(tuple(args.family)):
             continue
-        if args.only and "@" in target.family:
+        general, _, library = target.family.partition("@")
+        if library and (args.only or shown.get(general) == {library}):
             continue
         found = run(target, devices, args.data, args.limit, args.only or (), other)
         if found is None:
             continue
+        shown[target.family] = found.libraries
         if args.write:
             args.write.write_text(splice(args.write.read_text(encoding="utf-8"), found), encoding="utf-8")
         print(render(found), flush=True)

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gambrel.calibration.ops.common import SERVING
+from gambrel.calibration.ops.memory_bound import STREAMS
 from gambrel.calibration.priors import TILES
+from gambrel.cost.engines.parameters import stream_variants
 
 FIXED = {
     "gemm": ("sustained_after",),
-    "memory_bound": ("long_row",),
+    "memory_bound": ("long_row", "rows_in_flight"),
     "scan": ("fused",),
     "grouped_gemm": TILES,
 }
@@ -42,6 +44,7 @@ class Target:
         op: The cases' operation, one of several.
         dtypes: Formats and library of the cases, `* nccl` for a library's in any format; all where empty.
         groups: Least and greatest number of query heads per key head.
+        batched: Whether the rows are of several products at once, or of one; either where None.
         variants: Variants that the prior of a library's set follows.
         start: Where some parameters start instead.
         searches: Whether the family's choices are tried.
@@ -55,6 +58,7 @@ class Target:
     op: tuple[str, ...]
     dtypes: tuple[str, ...] = ()
     groups: tuple[float, float] | None = None
+    batched: bool | None = None
     variants: tuple[str, ...] = ()
     start: Mapping[str, float] = field(default_factory=dict[str, float])
     searches: bool = False
@@ -106,6 +110,35 @@ def _gemm() -> Iterator[Target]:
                 start={"issue_floor": floor} if floor else {},
                 searches=form != "bfloat16",
                 absent=absent,
+            )
+
+
+EAGER = {
+    "fp32": ("fp32 neusight",),
+    "fp16": ("fp16 vidur", "fp16 llmcompassplus"),
+    "int8": ("int8 llmcompassplus",),
+}
+"""Formats and libraries of products that no serving engine's tables have."""
+
+
+def _half() -> Iterator[Target]:
+    """What stands for all formats of a device that no serving engine's tables have."""
+    absent = (*QUANTIZE, *UNPACK)
+    yield Target(family="gemm", table="gemm", base="gemm", op=("gemm",), dtypes=EAGER["fp16"], absent=absent)
+
+
+def _eager() -> Iterator[Target]:
+    for form, dtypes in EAGER.items():
+        for batched, variants in ((False, (form,)), (True, (form, f"{form}_batched"))):
+            yield Target(
+                family=f"gemm_{variants[-1]}",
+                table="gemm",
+                base="gemm",
+                op=("gemm",),
+                dtypes=dtypes,
+                batched=batched,
+                variants=variants,
+                absent=(*QUANTIZE, *UNPACK),
             )
 
 
@@ -249,10 +282,34 @@ def _recurrences() -> Iterator[Target]:
             )
 
 
+def _convolutions() -> Iterator[Target]:
+    name = "convolution"
+    yield Target(family=name, table="conv", base=name, op=("conv",))
+
+
+REDUCED = {"norm": ("ln",), "softmax": ("softmax",)}
+"""PyTorch's reductions over a row."""
+
+SERVED = {"activation": ("mlp_act",), "norm": ("input_layernorm", "post_attention_layernorm"), "embedding": ("emb",)}
+"""Streaming operations as a serving engine runs them, which count where a device has both."""
+
+
 def _streams() -> Iterator[Target]:
     name = "memory_bound"
-    yield Target(family=name, table=name, base=name, op=("mlp_act", "add"))
-    yield Target(family="memory_bound_norm", table=name, base=name, op=("input_layernorm",))
+    plain = tuple(op for op, stream in STREAMS.items() if stream.kind == "elementwise")
+    yield Target(family=name, table=name, base=name, op=plain)
+    for kinds in (REDUCED, SERVED):
+        for kind, ops in kinds.items():
+            yield Target(family=f"{name}_{kind}", table=name, base=name, op=ops, variants=stream_variants(kind))
+    for library, kinds in (("neusight", REDUCED), ("vidur", SERVED)):
+        yield Target(
+            family=f"{name}_norm@{library}",
+            table=name,
+            base=name,
+            op=kinds["norm"],
+            dtypes=(f"* {library}",),
+            variants=("norm",),
+        )
 
 
 EXPERTS = {
@@ -391,13 +448,16 @@ def _layouts() -> Iterator[Target]:
 
 
 TARGETS = (
+    *_half(),
     *_gemm(),
+    *_eager(),
     *_prefill(),
     *_decode(),
     *_latent(),
     *_encoder(),
     *_recurrences(),
     *_streams(),
+    *_convolutions(),
     *_experts(),
     *_collectives(),
     *_layouts(),

@@ -16,6 +16,7 @@ class Fitted:
         error: Mean absolute error on held-out rows, in percent.
         rows: Held-out rows.
         devices: Whose rows these are.
+        libraries: Whose kernels ran in the rows that were fitted.
     """
 
     family: str
@@ -23,6 +24,7 @@ class Fitted:
     error: float | None
     rows: int
     devices: tuple[str, ...]
+    libraries: frozenset[str] = frozenset()
 
 
 def as_text(name: str, value: float) -> str:
@@ -31,7 +33,9 @@ def as_text(name: str, value: float) -> str:
         return f"{_digits(value)} B/clk"
     if name.endswith("_bytes_per_s"):
         return f"{_digits(value / 1e9)} GB/s"
-    if name.endswith(("launch", "overhead", "ramp", "latency", "_time", "_hop", "_after", "_floor")):
+    if name.endswith(
+        ("launch", "overhead", "ramp", "latency", "_time", "_hop", "_after", "_floor", "host_call", "host_lead")
+    ):
         return f"{_digits(value * 1e6)} us"
     return _digits(value)
 

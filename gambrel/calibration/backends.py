@@ -96,7 +96,7 @@ class NumpyBackend:
 
     lacks: frozenset[str] = frozenset(
         (
-            *("attention_prefill", "attention_decode", "attention_encoder", "convolution", "convolution-pointwise"),
+            *("attention_prefill", "attention_decode", "attention_encoder", "conv"),
             *("silu", "gelu", "softmax", "layernorm"),
         )
     )

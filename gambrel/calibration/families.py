@@ -4,8 +4,8 @@ import numpy as np
 
 from gambrel.cost.engines import Grade, parameter_grade
 from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
-from gambrel.cost.engines.parameters import attention_variants, format_variants
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.engines.parameters import attention_variants, format_variants, product_variants, stream_variants
+from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device
 
@@ -32,6 +32,8 @@ def family_stem(kernel: Kernel) -> str:
     match kernel:
         case Gemm():
             return "gemm"
+        case Convolution():
+            return "convolution"
         case GroupedGemm():
             return "grouped_gemm"
         case Attention(decode=True):
@@ -49,8 +51,12 @@ def family_stem(kernel: Kernel) -> str:
 def _stem(kernel: Kernel, device: Device) -> tuple[str, tuple[str, ...]]:
     stem = family_stem(kernel)
     match kernel:
+        case Gemm() if device.engine == "gpu":
+            return stem, product_variants(kernel)
         case Gemm() | GroupedGemm():
             return stem, format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+        case Convolution():
+            return stem, (kernel.rate,)
         case Attention(decode=True):
             return stem, attention_variants(_grouping(kernel), kernel)
         case Attention():
@@ -58,7 +64,7 @@ def _stem(kernel: Kernel, device: Device) -> tuple[str, tuple[str, ...]]:
         case Scan():
             return stem, (kernel.variant,)
         case MemoryBound():
-            return stem, (kernel.op,)
+            return stem, stream_variants(kernel.op)
         case Transfer():
             link = widest_link(kernel, device)
             return f"{stem}_{link.name if link else 'none'}", (kernel.op,)

@@ -5,7 +5,18 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from gambrel.calibration.families import families
-from gambrel.cost.kernel import Array, Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Number, Scan, Transfer
+from gambrel.cost.kernel import (
+    Array,
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    MemoryBound,
+    Number,
+    Scan,
+    Transfer,
+)
 from gambrel.hardware.device import Device
 
 WIDER = 0.25
@@ -20,6 +31,8 @@ def sizes_of(kernel: Kernel) -> Mapping[str, Number]:
     match kernel:
         case Gemm():
             names = ("m", "n", "k", "batch")
+        case Convolution():
+            names = ("images", "channels_in", "channels_out", "height", "width", "filter", "stride")
         case GroupedGemm():
             names = ("rows", "experts", "n", "k")
         case Attention():

@@ -16,7 +16,19 @@ from gambrel.calibration.operation import Call, Group, Operation
 from gambrel.calibration.tables import operation_named, read_table
 from gambrel.cost.energy import has_energy, operate, standing_w
 from gambrel.cost.engines import Grade
-from gambrel.cost.kernel import BOUNDS, Array, Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.engines.cpu import as_product
+from gambrel.cost.kernel import (
+    BOUNDS,
+    Array,
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    MemoryBound,
+    Scan,
+    Transfer,
+)
 from gambrel.cost.rates import resolve_rate
 from gambrel.errors import GambrelError, PlanError, Problem, UnpricedOpError
 from gambrel.hardware.device import Device
@@ -224,7 +236,9 @@ def answer_call(call: Call, device: Device) -> Answer:
 
 
 def with_rate(kernel: Kernel, device: Device) -> Kernel:
-    """The kernel at a rate that the device has: the next wider format where it lacks the kernel's own.
+    """The kernel as the device runs it: at the next wider rate where it lacks the kernel's own.
+
+    A host runs a convolution as a product.
 
     Raises:
         PlanError: The device has no such rate.
@@ -232,7 +246,9 @@ def with_rate(kernel: Kernel, device: Device) -> Kernel:
     match kernel:
         case MemoryBound() | Transfer():
             return kernel
-        case Gemm() | GroupedGemm() | Attention() | Scan():
+        case Convolution() if device.engine == "cpu":
+            return with_rate(as_product(kernel), device)
+        case Gemm() | Convolution() | GroupedGemm() | Attention() | Scan():
             rate = resolve_rate(device, kernel.rate)
             return kernel if rate == kernel.rate else replace(kernel, rate=rate)
 

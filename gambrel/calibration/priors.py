@@ -24,6 +24,8 @@ SPREAD = 0.6
 
 SPREADS = {
     "launch": 0.5,
+    "host_call": 0.5,
+    "host_lead": 0.5,
     "compute_efficiency": 0.15,
     "memory_efficiency": 0.08,
     "in_network_efficiency": 0.25,
@@ -71,6 +73,7 @@ CEILINGS = {
     "in_network_efficiency": 1.0,
     "cache_share": 1.0,
     "unaligned_load_share": 1.0,
+    "kept_share": 1.0,
     "memory_ramp": 30e-6,
     "split_overhead": 50e-6,
     "block_overhead": 50e-6,
@@ -88,7 +91,7 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "tile_search", "fused", *TILES)
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "tile_search", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0
@@ -138,6 +141,7 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     for family in lookup:
         found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
         found |= device.parameters.get(family, {})
+        given |= {name: float(x) for name, x in parameters.variant_values(default, family).items()}
         given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
 

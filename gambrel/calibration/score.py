@@ -17,7 +17,7 @@ from gambrel.errors import GambrelError, ProfileError, UnpricedOpError
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
-FITTED_SOURCES = ("aiconfigurator", "aisimulate", "vidur", "ascend")
+FITTED_SOURCES = ("aiconfigurator", "aisimulate", "vidur", "ascend", "neusight", "llmcompassplus")
 """What the names of sources begin with whose rows shipped parameters were fitted on."""
 
 NO_PROFILE = "no profile"

@@ -20,6 +20,7 @@ from gambrel.calibration.columns import (
 from gambrel.calibration.operation import Operation
 from gambrel.calibration.ops.attention import ATTENTION_DECODE, ATTENTION_PREFILL
 from gambrel.calibration.ops.collective import COLLECTIVE
+from gambrel.calibration.ops.convolution import CONV
 from gambrel.calibration.ops.encoder import ATTENTION_ENCODER
 from gambrel.calibration.ops.exchange import MOE_ALLTOALL
 from gambrel.calibration.ops.experts import MOE
@@ -28,7 +29,6 @@ from gambrel.calibration.ops.latent import MLA
 from gambrel.calibration.ops.linear import LINEAR_ATTENTION
 from gambrel.calibration.ops.memory_bound import MEMORY_BOUND
 from gambrel.calibration.ops.topology import COLLECTIVE_TOPOLOGY
-from gambrel.calibration.ops.unpriced import UNPRICED
 from gambrel.errors import PlanError, Problem, did_you_mean
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -41,11 +41,11 @@ OPERATIONS: Mapping[str, Operation] = {
         MLA,
         LINEAR_ATTENTION,
         MEMORY_BOUND,
+        CONV,
         MOE,
         MOE_ALLTOALL,
         COLLECTIVE,
         COLLECTIVE_TOPOLOGY,
-        *UNPRICED,
     )
 }
 """Every measured operation by name; a new one is added here."""

@@ -20,7 +20,7 @@ from gambrel.calibration.measurements import Measurements, measurements
 from gambrel.calibration.stopwatch import Call, check_clock
 from gambrel.calibration.tables import operation_named
 from gambrel.calibration.write import calibrated_profile, write_profile
-from gambrel.errors import Problem, UsageError
+from gambrel.errors import Problem, ProfileError, UsageError
 from gambrel.hardware.load import list_profiles, load_device, load_profile
 
 MEASURING = 0.75
@@ -31,12 +31,6 @@ LARGEST = 0.05
 
 GRACE_S = 8.0
 """Time beyond the one that was given, for families that lack the rows of a fit."""
-
-POINTWISE = "convolution-pointwise"
-"""Library of convolutions with a filter of one element and without a stride, which run kernels of their own."""
-
-CONVOLUTION = "convolution"
-"""Library of all other convolutions."""
 
 Row = dict[str, float | str]
 
@@ -133,18 +127,24 @@ def measure_host(
 
 
 def shipped_gpu(name: str) -> str:
-    """The shipped profile of a GPU as its driver names it: the one whose title has all of the name's words.
+    """The shipped profile of a GPU as its driver names it: its name or alias, or the one title with all of its words.
 
     Raises:
-        UsageError: There is none.
+        UsageError: There is none, or there are several.
     """
-    words = set(re.findall(r"[a-z0-9]+", name.lower())) - {"geforce", "pcie", "hbm3", "80gb"}
-    for profile in list_profiles():
-        title = set(re.findall(r"[a-z0-9]+", load_profile(profile).title.lower()))
-        if words <= title:
-            return profile
+    try:
+        return load_profile(name).id
+    except ProfileError:
+        words = set(re.findall(r"[a-z0-9]+", name.lower()))
+    titles = {
+        profile: set(re.findall(r"[a-z0-9]+", load_profile(profile).title.lower())) for profile in list_profiles()
+    }
+    found = [profile for profile, title in titles.items() if words <= title]
+    if len(found) == 1:
+        return found[0]
     fix = "Write a profile of it, and give measurements: --device PROFILE.yaml --from DIR"
-    raise UsageError(Problem(where=name, what="no shipped profile describes this GPU", fix=fix))
+    why = f"its name fits {', '.join(found)}" if found else ""
+    raise UsageError(Problem(where=name, what="no shipped profile describes this GPU alone", why=why, fix=fix))
 
 
 def _bandwidth(backend: Backend, total_bytes: float, budget_s: float) -> float:
@@ -193,16 +193,21 @@ def _jobs(backend: Backend) -> Iterable[_Job]:
         row: Row = kind | {"m": shape.m, "n": shape.n, "k": shape.k, "b": shape.b, "library": ""}
         yield _Job("gemm", row, _flops(shape), _moved(shape), lambda s=shape: backend.product(s))
     for image in design.convolutions():
-        p = image.product()
-        library = POINTWISE if image.filter == image.stride == 1 else CONVOLUTION
-        row = kind | {"m": p.m, "n": p.n, "k": p.k, "b": 1, "library": library}
-        yield _Job("gemm", row, _flops(p), 4.0 * p.m * p.n, lambda s=image: backend.convolution(s))
+        yield _convolution_job(backend, image, kind)
     for stream in design.streams():
         row = kind | {"op": stream.op, "rows": stream.rows, "cols": stream.cols}
         moved = 12.0 * stream.rows * stream.cols
         yield _Job("memory_bound", row, 0.0, moved, lambda s=stream: backend.stream(s))
     for x in design.attentions():
         yield _attention_job(backend, x, kind)
+
+
+def _convolution_job(backend: Backend, x: design.Convolution, kind: Row) -> _Job:
+    sizes: Row = {"B": x.images, "Input_Channel": x.channels_in, "Output_Channel": x.channels_out, "Input_Size": x.size}
+    row = kind | sizes | {"Kernel_Size": x.filter, "Stride": x.stride, "Padding": x.filter // 2}
+    results = x.images * x.channels_out * (x.size // x.stride) ** 2
+    flops = 2.0 * results * x.channels_in * x.filter**2
+    return _Job("conv", row, flops, 4.0 * results, lambda: backend.convolution(x))
 
 
 def _attention_job(backend: Backend, x: design.Attention, kind: Row) -> _Job:

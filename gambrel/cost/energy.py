@@ -10,7 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gambrel.cost.engines import COLD, Residency, price
-from gambrel.cost.kernel import Array, Attention, Gemm, GroupedGemm, Kernel, KernelCost, MemoryBound, Number, Transfer
+from gambrel.cost.kernel import (
+    Array,
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    KernelCost,
+    MemoryBound,
+    Number,
+    Transfer,
+)
 from gambrel.cost.roofline import crossed_levels, kernel_bytes, kernel_flops, level_bytes
 from gambrel.cost.whatif import scale_clock
 from gambrel.hardware.device import Device, Power
@@ -131,7 +142,7 @@ def _known(energy: Number | None) -> Number:
 
 def _fetched_per_flop(kernel: Kernel) -> float:
     match kernel:
-        case Gemm() | GroupedGemm():
+        case Gemm() | GroupedGemm() | Convolution():
             return (kernel.a_bytes + kernel.b_bytes) / (2.0 * TILE)
         case Attention():
             return kernel.kv_bytes / (2.0 * TILE)

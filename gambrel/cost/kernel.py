@@ -17,7 +17,19 @@ Number = float | Array
 BOUNDS = ("compute", "memory", "network", "latency")
 """What a kernel can be bound by; `KernelCost.bound` indexes this tuple."""
 
-Elementwise = Literal["elementwise", "norm", "softmax", "gather", "append", "route", "sample", "quantize", "copy"]
+Elementwise = Literal[
+    "elementwise",
+    "activation",
+    "norm",
+    "softmax",
+    "embedding",
+    "gather",
+    "append",
+    "route",
+    "sample",
+    "quantize",
+    "copy",
+]
 Collective = Literal["all_reduce", "all_gather", "reduce_scatter", "all_to_all", "permute", "broadcast"]
 
 
@@ -38,6 +50,8 @@ class Gemm:
         quantized_from_bytes: Bytes per element of A before a separate kernel of the same call quantises it; 0 where
             A arrives in its format (quantised by a row of its own, or never).
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
+        host_work: Work of the host to issue the call by itself, relative to that of adding two tensors; 0 where it is
+            issued with others, as in a captured graph.
     """
 
     m: Number
@@ -50,6 +64,60 @@ class Gemm:
     c_bytes: float
     quantized_from_bytes: float = 0.0
     library: str = ""
+    host_work: Number = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """A square filter over images: `[images, channels_in, height, width]` to `channels_out` channels.
+
+    Attributes:
+        height, width: Of an image before `padding` zeros are put around it.
+        filter: Elements of a side of the filter.
+        stride: Elements that the filter moves on in either direction.
+        rate, a_bytes, b_bytes, c_bytes: As of a product, of images, filters and results.
+        library, host_work: As of a product.
+    """
+
+    images: Number
+    channels_in: Number
+    channels_out: Number
+    height: Number
+    width: Number
+    filter: Number
+    stride: Number
+    padding: Number
+    rate: str
+    a_bytes: float
+    b_bytes: float
+    c_bytes: float
+    library: str = ""
+    host_work: Number = 0.0
+
+    @property
+    def out_height(self) -> Number:
+        """Rows of a result."""
+        return np.floor((self.height + 2.0 * self.padding - self.filter) / self.stride) + 1.0
+
+    @property
+    def out_width(self) -> Number:
+        """Columns of a result."""
+        return np.floor((self.width + 2.0 * self.padding - self.filter) / self.stride) + 1.0
+
+    def product(self) -> Gemm:
+        """The product of the same arithmetic: a row for each place of the filter, `channels_in filter^2` deep."""
+        return Gemm(
+            m=self.images * self.out_height * self.out_width,
+            n=self.channels_out,
+            k=self.channels_in * self.filter * self.filter,
+            batch=1.0,
+            rate=self.rate,
+            a_bytes=self.a_bytes,
+            b_bytes=self.b_bytes,
+            c_bytes=self.c_bytes,
+            library=self.library,
+            host_work=self.host_work,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +226,12 @@ class MemoryBound:
     """Everything whose time is its traffic: `rows` independent rows, `cols` elements each.
 
     Attributes:
-        op: Which of the kinds; reductions over a row (norm, softmax) read it once more when it is long.
+        op: Which of the kinds; reductions over a row (norm, softmax) read it more than once.
         flops: Arithmetic outside the matrix units.
         reduced_bytes: Of the bytes read, those of the tensor that is reduced; None for all. Inputs that are only added
             on the way are not read again.
+        library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
+        host_work: As of a product.
     """
 
     op: Elementwise
@@ -171,6 +241,8 @@ class MemoryBound:
     bytes_written: Number
     flops: Number
     reduced_bytes: Number | None = None
+    library: str = ""
+    host_work: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,4 +270,4 @@ class Transfer:
     library: str = ""
 
 
-Kernel = Gemm | GroupedGemm | Attention | Scan | MemoryBound | Transfer
+Kernel = Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound | Transfer

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gambrel.cost.kernel import (
     BOUNDS,
     Attention,
+    Convolution,
     Gemm,
     GroupedGemm,
     Kernel,
@@ -46,13 +47,15 @@ class Level(NamedTuple):
 def kernel_flops(kernel: Kernel) -> Number:
     """FLOPs of one execution on one device; one FMA is 2.
 
-    `2 b m n k`, `2 rows n k`, `2 batch heads pairs (head_dim + v_head_dim)`, the own count of a recurrence and of a
-    memory-bound kernel, 0 for a transfer. Does not count exponentials, epilogues, padding, or the additions of a
-    reduction in flight.
+    `2 b m n k`, that of the product that a convolution is, `2 rows n k`,
+    `2 batch heads pairs (head_dim + v_head_dim)`, the own count of a recurrence and of a memory-bound kernel, 0 for a
+    transfer. Does not count exponentials, epilogues, padding, or the additions of a reduction in flight.
     """
     match kernel:
         case Gemm():
             return 2.0 * kernel.batch * kernel.m * kernel.n * kernel.k
+        case Convolution():
+            return kernel_flops(kernel.product())
         case GroupedGemm():
             return 2.0 * kernel.rows * kernel.n * kernel.k
         case Attention():
@@ -68,14 +71,20 @@ def kernel_flops(kernel: Kernel) -> Number:
 def kernel_bytes(kernel: Kernel) -> Number:
     """Unique bytes that one execution moves on one device: device memory, or the wire for a transfer.
 
-    Each operand once: `b (m k a + k n b + m n c)`; `rows (k a + n c) + hit_experts n k b`;
-    `kv_bytes_total + batch q_len heads (head_dim + v_head_dim) q`; read plus written; what a device sends over a flat
-    ring. Does not count operands that are streamed again, nor a separate quantise kernel.
+    Each operand once: `b (m k a + k n b + m n c)`; images, filters and results of a convolution;
+    `rows (k a + n c) + hit_experts n k b`; `kv_bytes_total + batch q_len heads (head_dim + v_head_dim) q`; read plus
+    written; what a device sends over a flat ring. Does not count operands that are streamed again, nor a separate
+    quantise kernel.
     """
     match kernel:
         case Gemm(m=m, n=n, k=k):
             each = m * k * kernel.a_bytes + k * n * kernel.b_bytes + m * n * kernel.c_bytes
             return kernel.batch * each
+        case Convolution():
+            filters = kernel.channels_in * kernel.channels_out * kernel.filter * kernel.filter * kernel.b_bytes
+            images = kernel.channels_in * kernel.height * kernel.width * kernel.a_bytes
+            results = kernel.channels_out * kernel.out_height * kernel.out_width * kernel.c_bytes
+            return kernel.images * (images + results) + filters
         case GroupedGemm(n=n, k=k):
             activations = kernel.rows * (k * kernel.a_bytes + n * kernel.c_bytes)
             return activations + kernel.hit_experts * n * k * kernel.b_bytes
@@ -211,6 +220,8 @@ def is_empty(kernel: Kernel) -> NDArray[np.bool_]:
     match kernel:
         case Gemm():
             work = kernel.m * kernel.n * kernel.k * kernel.batch
+        case Convolution():
+            work = kernel_flops(kernel)
         case GroupedGemm():
             work = kernel.rows * kernel.n * kernel.k
         case Attention():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.kernel import Kernel
 from gambrel.ir.expr import ONE, ZERO, Expr
 from gambrel.ir.structure import PhaseName
 
@@ -27,7 +27,7 @@ class KernelSpec:
         constants: The other fields by name.
     """
 
-    kind: type[Gemm] | type[GroupedGemm] | type[Attention] | type[Scan] | type[MemoryBound] | type[Transfer]
+    kind: type[Kernel]
     sizes: Mapping[str, Expr]
     constants: Mapping[str, Constant] = field(default_factory=dict[str, Constant])
 

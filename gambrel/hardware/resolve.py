@@ -41,6 +41,8 @@ class Resolved:
 def find_profile(name_or_path: str | Path) -> Path:
     """The file of a profile: a path as it stands, else a shipped name or one of its aliases.
 
+    Names are the same in capitals, and with `_` or a blank for `-`.
+
     Raises:
         ProfileError: There is none; the error lists the nearest names.
     """
@@ -50,17 +52,23 @@ def find_profile(name_or_path: str | Path) -> Path:
     path = SHIPPED / f"{name}.yaml"
     if name and path.is_file():
         return path
-    aliases = shipped_aliases()
-    if name in aliases:
-        return aliases[name]
+    known = {**shipped_aliases(), **{other: SHIPPED / f"{other}.yaml" for other in shipped_names()}}
+    spelled = {canonical(other): path for other, path in known.items()}
+    if canonical(name) in spelled:
+        return spelled[canonical(name)]
     raise ProfileError(
         Problem(
             where=name or "''",
             what="unknown device",
             why="it is neither a shipped profile nor a path to a YAML file",
-            fix=did_you_mean(name.lower(), shipped_names()),
+            fix=f"{did_you_mean(name.lower(), shipped_names())} `gambrel hw list` shows all",
         )
     )
+
+
+def canonical(name: str) -> str:
+    """A name as it is compared: in small letters, its words joined by `-`."""
+    return re.sub(r"[_\s]+", "-", name.strip().casefold())
 
 
 def shipped_names(*, abstract: bool = False) -> tuple[str, ...]:

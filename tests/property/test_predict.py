@@ -37,6 +37,19 @@ def memory_bound(draw):
 
 
 @st.composite
+def conv(draw):
+    shape = {"B": draw(st.integers(1, 64)), "Input_Channel": draw(SIZE), "Output_Channel": draw(SIZE)}
+    side = draw(st.sampled_from([1, 3, 5]))
+    sizes = {"Kernel_Size": side, "Padding": side // 2, "Input_Size": draw(st.integers(side, 224))}
+    return "conv", {
+        **shape,
+        **sizes,
+        "Stride": draw(st.sampled_from([1, 2])),
+        "dtype": draw(st.sampled_from(["fp32", "bf16"])),
+    }
+
+
+@st.composite
 def moe(draw):
     sizes = {"hidden": 1024 * draw(st.integers(1, 8)), "inter": 512 * draw(st.integers(1, 8)), "dtype": "bf16"}
     experts, ep = draw(st.sampled_from([(8, 1), (64, 8), (256, 32)]))
@@ -52,7 +65,7 @@ def collective(draw):
     return "collective", {"collective": kind, **sizes}
 
 
-CALLS = st.one_of(gemm(), attention(), memory_bound(), moe(), collective())
+CALLS = st.one_of(gemm(), attention(), memory_bound(), conv(), moe(), collective())
 
 
 def seconds(device, call):
@@ -88,6 +101,7 @@ GROWING = {
     "attention_decode": ("batch", "kv_len"),
     "attention_prefill": ("batch", "s"),
     "memory_bound": ("rows",),
+    "conv": ("B", "Input_Channel", "Output_Channel"),
     "moe": ("hidden", "inter"),
     "collective": ("message_bytes",),
 }

@@ -21,6 +21,9 @@ LOOPS = {
 }
 """Where operands are in the loop of each library or source; cold for what is not here."""
 
+EAGER_SOURCES = ("neusight", "llmcompass", "eager")
+"""Sources whose calls PyTorch issued by themselves, outside a captured graph; `eager` for a user's own."""
+
 PROVENANCE = (
     Column(name="backend", doc="Serving engine whose kernel runs", text=True, default=""),
     Column(name="kernel_source", doc="Kernel inside that engine", text=True, default=""),

@@ -1,8 +1,19 @@
 """Matrix products, plain and batched: `gemm`."""
 
-from gambrel.calibration.columns import Column, Rows
+import numpy as np
+
+from gambrel.calibration.columns import Column, Rows, Text
 from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
-from gambrel.calibration.ops.common import DTYPE, FORMATS, MEASURED, PLAIN_LIBRARY, PROVENANCE, SERVING, loop_of
+from gambrel.calibration.ops.common import (
+    DTYPE,
+    EAGER_SOURCES,
+    FORMATS,
+    MEASURED,
+    PLAIN_LIBRARY,
+    PROVENANCE,
+    SERVING,
+    loop_of,
+)
 from gambrel.cost.kernel import Gemm
 
 QUANTIZING = {(form, library) for form in ("fp8", "fp8_block", "nvfp4", "sq") for library in SERVING}
@@ -14,6 +25,19 @@ EAGER = {("fp8_block", "vllm"), ("int8_wo", "sglang")}
 OVERHEAD_S = {("fp8", "trtllm"): 7.2e-6}
 """TensorRT-LLM's fp8 calls never take less than 12.2 us, on Hopper as on Blackwell, where SGLang's take 4.6 to 4.9 us
 and its own fp8_block calls 4.5 to 5.1 us. The difference of the least times is taken as an overhead of its calls."""
+
+
+LINEAR_WORK, BATCHED_WORK = 2.0, 1.2
+"""Work of the host to issue a linear layer with a bias, and a batched product, relative to adding two tensors.
+
+Source: ratios of the least times of NeuSight's operations, as of `memory_bound`.
+"""
+
+
+def _host_work(rows: Rows, library: str) -> float:
+    if library not in EAGER_SOURCES:
+        return 0.0
+    return BATCHED_WORK if rows.only("class") == "batched" else LINEAR_WORK
 
 
 def build(rows: Rows) -> Call:
@@ -32,8 +56,14 @@ def build(rows: Rows) -> Call:
         c_bytes=c,
         quantized_from_bytes=2.0 if (form, library) in QUANTIZING else 0.0,
         library=f"{library}-eager" if (form, library) in EAGER else library,
+        host_work=_host_work(rows, library),
     )
     return Call(kernels=(kernel,), residency=loop_of(library), overhead_s=OVERHEAD_S.get((form, library), 0.0))
+
+
+def _batching(rows: Rows) -> Text:
+    """One product or several, which libraries compute by kernels of their own."""
+    return Text((rows.numbers["b"] > 1.0).astype(np.intp), ("single", "batched"))
 
 
 GEMM = Operation(
@@ -51,4 +81,5 @@ GEMM = Operation(
     site=lambda rows: [SiteNumber(rows.numbers[name], whole=False) for name in ("n", "k")],
     known={"dtype": tuple(FORMATS)},
     derived={LIBRARY: PLAIN_LIBRARY},
+    classes=_batching,
 )

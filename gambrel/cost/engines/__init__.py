@@ -2,9 +2,10 @@
 
 from typing import assert_never
 
+from gambrel.cost.engines import cpu as host
+from gambrel.cost.engines import gpu_convolution
 from gambrel.cost.engines.achievable import achievable
 from gambrel.cost.engines.collective import collective
-from gambrel.cost.engines.cpu import cpu, floor_device
 from gambrel.cost.engines.gpu_attention_decode import attention_decode
 from gambrel.cost.engines.gpu_attention_prefill import attention_prefill
 from gambrel.cost.engines.gpu_gemm import gemm
@@ -13,7 +14,17 @@ from gambrel.cost.engines.gpu_memory_bound import memory_bound
 from gambrel.cost.engines.gpu_scan import scan
 from gambrel.cost.engines.parameters import Grade, parameter_grade
 from gambrel.cost.engines.parts import COLD, Parts, Residency, to_cost
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, Kernel, KernelCost, MemoryBound, Scan, Transfer
+from gambrel.cost.kernel import (
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    KernelCost,
+    MemoryBound,
+    Scan,
+    Transfer,
+)
 from gambrel.hardware.device import Device
 
 __all__ = ["COLD", "Grade", "Residency", "parameter_grade", "price"]
@@ -36,21 +47,27 @@ def price(kernel: Kernel, device: Device, residency: Residency = COLD) -> Kernel
     """
     if isinstance(kernel, Transfer):
         return to_cost(kernel, device, collective(kernel, device))
+    if device.engine == "cpu":
+        work = host.as_product(kernel) if isinstance(kernel, Convolution) else kernel
+        return to_cost(work, host.floor_device(work, device, residency), host.cpu(work, device, residency))
     parts = _compute(kernel, device, residency)
-    floor = floor_device(kernel, device, residency) if device.engine == "cpu" else loop_device(device, residency)
+    if isinstance(kernel, Convolution):
+        floor = gpu_convolution.floor_device(kernel, device)
+    else:
+        floor = loop_device(device, residency)
     return to_cost(kernel, floor, parts)
 
 
 def _compute(
-    kernel: Gemm | GroupedGemm | Attention | Scan | MemoryBound, device: Device, residency: Residency
+    kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device, residency: Residency
 ) -> Parts:
     if device.engine == "roofline":
         return achievable(kernel, device)
-    if device.engine == "cpu":
-        return cpu(kernel, device, residency)
     match kernel:
         case Gemm():
             return gemm(kernel, device, residency)
+        case Convolution():
+            return gpu_convolution.convolution(kernel, device, residency)
         case GroupedGemm():
             return grouped_gemm(kernel, device, residency)
         case Attention(decode=True):

@@ -4,12 +4,12 @@ import numpy as np
 
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.parts import Parts
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Scan
+from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Scan
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
 
-def achievable(kernel: Gemm | GroupedGemm | Attention | Scan | MemoryBound, device: Device) -> Parts:
+def achievable(kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device) -> Parts:
     """Prices a kernel at `launch + max(FLOPs/(e_c peak), bytes/(e_m bandwidth))`.
 
     The parameters are those of family `roofline`, variants by rate or by the memory-bound op; a profile without them
@@ -21,7 +21,8 @@ def achievable(kernel: Gemm | GroupedGemm | Attention | Scan | MemoryBound, devi
         PlanError: No rate for the kernel's number format.
     """
     streaming = isinstance(kernel, MemoryBound)
-    p = parameters.resolve(parameters.Roofline(), device, "roofline", kernel.op if streaming else kernel.rate)
+    variants = parameters.stream_variants(kernel.op) if isinstance(kernel, MemoryBound) else kernel.rate
+    p = parameters.resolve(parameters.Roofline(), device, "roofline", variants)
     # The achievable share of the matrix peak says nothing about the vector units.
     peak = device.vector_flops_per_s if streaming else p.compute_efficiency * matrix_rate(device, kernel.rate)
     compute = kernel_flops(kernel) / peak

@@ -14,9 +14,9 @@ import numpy as np
 
 from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
 from gambrel.cost.engines.gpu_scan import CONVOLUTIONS
-from gambrel.cost.engines.parameters import attention_variants, format_variants, resolve
+from gambrel.cost.engines.parameters import attention_variants, format_variants, resolve, stream_variants
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cached_share, p_norm
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Number, Scan
+from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Number, Scan
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
@@ -106,6 +106,22 @@ DEFAULTS = {
     "scan": Stream(),
 }
 """The parameter families of this engine and their values."""
+
+
+POINTWISE = "convolution-pointwise"
+"""Library of convolutions with a filter of one element and without a stride, which run kernels of their own."""
+
+CONVOLUTION = "convolution"
+"""Library of all other convolutions."""
+
+
+def as_product(kernel: Convolution) -> Gemm:
+    """A convolution as the product that a host runs it as, marked as one for its parameters.
+
+    The kind of the filter is that of the first row: callers give rows of one kind.
+    """
+    pointwise = np.all(np.asarray(kernel.filter) == 1.0) and np.all(np.asarray(kernel.stride) == 1.0)
+    return replace(kernel.product(), library=POINTWISE if pointwise else CONVOLUTION)
 
 
 def cpu(kernel: ComputeKernel, device: Device, residency: Residency = COLD) -> Parts:
@@ -219,16 +235,15 @@ def _grouping(kernel: Attention) -> str:
 
 
 def _stream(kernel: MemoryBound | Scan, device: Device) -> Parts:
-    family, variant = ("scan", kernel.variant) if isinstance(kernel, Scan) else ("memory_bound", kernel.op)
-    p = resolve(Stream(), device, family, variant)
-    if isinstance(kernel, Scan) and kernel.variant not in CONVOLUTIONS:
-        compute = kernel.flops / matrix_rate(device, kernel.rate)
-    elif isinstance(kernel, Scan):
-        compute = kernel.flops / (p.flops_per_clock_per_unit * device.clock_hz * device.num_units)
+    if isinstance(kernel, Scan):
+        p = resolve(Stream(), device, "scan", kernel.variant)
+        vector = p.flops_per_clock_per_unit * device.clock_hz * device.num_units
+        compute = kernel.flops / (vector if kernel.variant in CONVOLUTIONS else matrix_rate(device, kernel.rate))
     else:
+        p = resolve(Stream(), device, "memory_bound", stream_variants(kernel.op))
         elements = kernel.rows * kernel.cols
         units = np.clip(elements / p.grain, 1.0, device.num_units)
-        work = np.maximum(elements, kernel.flops) if kernel.op == "elementwise" else elements
+        work = np.maximum(elements, kernel.flops) if "elementwise" in stream_variants(kernel.op) else elements
         compute = work / (p.flops_per_clock_per_unit * device.clock_hz * units)
     memory = _traffic(kernel, device, p, COLD)
     written = np.asarray(kernel.bytes_written)

@@ -11,7 +11,7 @@ import numpy as np
 
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.parameters import NARROW
-from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, memory_seconds, p_norm
+from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, issued, memory_seconds, p_norm
 from gambrel.cost.kernel import Array, Gemm, Number
 from gambrel.cost.roofline import kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -87,7 +87,7 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in its format,
     row by row: `quantize_launch + max(bytes/B, m b quantize_row_time/N)`. Weights narrower than the activations are
     widened at `tn/unpack` a step, which joins Tl. A call that the host issues kernel by kernel takes `issue_floor` at
-    least.
+    least; one that it issues by itself, what `issued` gives.
 
     Does not count: bank conflicts, unaligned sizes, the epilogue's arithmetic, thread-block clusters.
 
@@ -99,7 +99,7 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+    variants = parameters.product_variants(kernel)
     p = parameters.resolve(parameters.Gemm(), device, "gemm", variants, kernel.library)
     rates = Rates(
         units=device.num_units,
@@ -112,7 +112,7 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         points = _points(kernel, rates, residency)
-        seconds = p.launch + _chunked(points, kernel, p, rates)
+        seconds = p.launch + tiled_seconds(points, kernel, p, rates)
         excess = np.maximum(seconds - p.sustained_after, 0.0)
         seconds = seconds + excess * (1.0 / p.sustained_share - 1.0)
         memory = memory_seconds(points.cold, points.hot, rates.memory, p.memory_ramp, rates.cache)
@@ -123,7 +123,8 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
         latency = latency + p.quantize_launch
         memory = memory + rewritten
         seconds = seconds + p.quantize_launch + np.maximum(rewritten, rows * p.quantize_row_time / rates.units)
-    seconds = np.maximum(seconds, p.issue_floor)
+    seconds = issued(np.maximum(seconds, p.issue_floor), kernel.host_work, p.host_call, p.host_lead)
+    latency = np.maximum(latency, kernel.host_work * p.host_call)
     return Parts(seconds, compute=kernel_flops(kernel) / (rates.flops * rates.units), memory=memory, latency=latency)
 
 
@@ -138,8 +139,11 @@ def _points(kernel: Gemm, rates: Rates, residency: Residency) -> Points:
     return Points(m=m, n=n, k=k, batch=batch, a=a, b=b, cold=weights + activations - hot, hot=hot)
 
 
-def _chunked(points: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> Array:
-    """`_best_tiling` over all points; a what-if array among the device's numbers is evaluated in one piece."""
+def tiled_seconds(points: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> Array:
+    """Least time over the candidate tiles and splits, without the launch.
+
+    A what-if array among the device's numbers is evaluated in one piece, other points in pieces that stay in the cache.
+    """
     if any(np.ndim(x) for x in (*rates, p.overlap_norm, p.wave_hardness, p.wave_overhead, p.split_overhead)):
         return _best_tiling(points, kernel, p, rates)
     arrays = np.broadcast_arrays(*points)
@@ -161,7 +165,7 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
     """
     best = np.asarray(np.inf)
     fixup = 8.0 * x.m * x.n * x.batch / rates.cache
-    for tm, tn, splits in CANDIDATES if np.any(p.tile_search) else _fixed_tiling(x.m):
+    for tm, tn, splits in _candidates(p.least_tile) if np.any(p.tile_search) else _fixed_tiling(x.m):
         load = np.maximum((tm * kernel.a_bytes + tn * kernel.b_bytes) / rates.load, p.slice_latency / 64.0)
         if kernel.b_bytes < kernel.a_bytes * NARROW:
             load = np.maximum(load, tn / rates.unpack)
@@ -173,7 +177,7 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
             continue
         cold = x.cold + _reload(x, rows, cols, tn / tm, rates)
         stream = memory_seconds(cold, x.hot, rates.memory, p.memory_ramp, rates.cache)
-        for s in splits:
+        for s in splits if np.all(np.isfinite(p.split_overhead)) else splits[:1]:
             if s > 1 and np.all(np.maximum(least, stream) + p.split_overhead + s * fixup >= best):
                 continue
             depth = K_STEP * np.ceil(x.k / (K_STEP * s))
@@ -183,6 +187,20 @@ def _best_tiling(x: Points, kernel: Gemm, p: parameters.Gemm, rates: Rates) -> A
                 seconds = seconds + (p.split_overhead + s * fixup)
             best = np.minimum(best, seconds)
     return best
+
+
+def _candidates(least: Number) -> tuple[tuple[Number, Number, tuple[float, ...]], ...]:
+    """The tiles of a library that has none with fewer rows or columns than `least`."""
+    smallest = min(min(tm, tn) for tm, tn, _ in CANDIDATES)
+    if np.all(least <= smallest):
+        return CANDIDATES
+    if np.ndim(least):
+        return tuple((np.maximum(tm, least), np.maximum(tn, least), splits) for tm, tn, splits in CANDIDATES)
+    merged: dict[tuple[float, float], tuple[float, ...]] = {}
+    for tm, tn, splits in CANDIDATES:
+        tile = max(tm, float(least)), max(tn, float(least))
+        merged[tile] = tuple(sorted({*merged.get(tile, ()), *splits}))
+    return tuple((tm, tn, splits) for (tm, tn), splits in merged.items())
 
 
 def _fixed_tiling(m: Number) -> tuple[tuple[Number, Number, tuple[float, ...]]]:

@@ -1,46 +1,87 @@
 """Kernels whose time is their traffic, on a GPU: elementwise, norms, softmax, gathers, copies."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, cached_share, memory_seconds
+from gambrel.cost.engines.parts import (
+    COLD,
+    Parts,
+    Residency,
+    cache_bytes_per_s,
+    cached_share,
+    issued,
+    memory_seconds,
+    p_norm,
+)
 from gambrel.cost.kernel import MemoryBound, Number
 from gambrel.cost.roofline import kernel_bytes
 from gambrel.hardware.device import Device
 
-ROWS_IN_FLIGHT = 16.0
-"""Rows that one unit works on at a time."""
+ROWS_AT_ONCE = 16.0
+"""Rows that `row_time` is the time of, on one unit."""
 
 REDUCTIONS = ("norm", "softmax")
-"""Operations that read a long row again after reducing it."""
+"""Operations that read a row again after reducing it."""
+
+
+class Rates(NamedTuple):
+    """Achievable bytes per second of the memory, of the cache and of the instructions of all units."""
+
+    memory: Number
+    cache: Number
+    access: Number
 
 
 def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COLD) -> Parts:
-    """Prices a streaming kernel: `launch + max(M(bytes) + pass, rows/(16 N) rounds, FLOPs/vector peak)`.
+    """Prices a streaming kernel: the traffic, the instructions that move it, rounds of rows, or arithmetic.
 
-    The pass is `second_pass` readings of the reduced tensor for reductions over rows longer than `long_row`, and
-    `ceil(rows/(16 N)) row_time` is the latency of reducing rows one after another.
+    ```
+    stream  = M(bytes) + again (kept/B_cache + (1 - kept)/B)
+    again   = [cols > long_row] second_pass x reduced bytes
+    kept    = min(1, kept_share C/(N rows_in_flight x bytes of a reduced row))
+    T = launch + max(||stream, (bytes + again)/B_access||_p, rows/(16 N) rounds x row_time, FLOPs/(e_c vector peak))
+    ```
+    C is the last-level cache, N the units, M the memory path of `memory_seconds`. Of a call that the host issues by
+    itself, `issued` gives the time.
 
     Does not count: uncoalesced access of gathers beyond the bytes that the caller gives, transcendental functions
-    beyond the FLOPs that the caller gives.
+    beyond the FLOPs that the caller gives, caches inside a unit.
 
-    Source: S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009, with the ramp of `memory_seconds`;
-    parameters are fitted, see docs/explanation/cost-model.md.
+    Source: S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009, with the ramp of `memory_seconds` and
+    a ceiling for instructions (section 3 there); parameters are fitted, see docs/explanation/cost-model.md.
     """
-    p = parameters.resolve(parameters.MemoryBound(), device, "memory_bound", kernel.op)
-    bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
-    cache = cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit)
+    variants = parameters.stream_variants(kernel.op)
+    p = parameters.resolve(parameters.MemoryBound(), device, "memory_bound", variants, kernel.library)
+    rates = Rates(
+        memory=p.memory_efficiency * device.memory_bandwidth_bytes_per_s,
+        cache=cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit),
+        access=cache_bytes_per_s(device, p.access_bytes_per_clock_per_unit),
+    )
     moved = kernel_bytes(kernel)
     share: Number = 0.0
     if residency.activations_hot:
         share = cached_share(moved, p.cache_share * device.cache_bytes)
-    stream = memory_seconds(moved * (1.0 - share), moved * share, bandwidth, p.memory_ramp, cache)
+    stream = memory_seconds(moved * (1.0 - share), moved * share, rates.memory, p.memory_ramp, rates.cache)
     rows: Number = 0.0
     if kernel.op in REDUCTIONS:
-        reduced = kernel.bytes_read if kernel.reduced_bytes is None else kernel.reduced_bytes
-        again = np.where(np.asarray(kernel.cols) > p.long_row, p.second_pass * reduced, 0.0)
-        stream = stream + again * ((1.0 - share) / bandwidth + share / cache)
-        rows = np.ceil(kernel.rows / (ROWS_IN_FLIGHT * device.num_units)) * p.row_time
-    compute = kernel.flops / device.vector_flops_per_s
+        again, kept = _again(kernel, p, device)
+        kept = np.maximum(kept, share)
+        moved = moved + again
+        stream = stream + again * (kept / rates.cache + (1.0 - kept) / rates.memory)
+        rows = np.ceil(kernel.rows / (ROWS_AT_ONCE * device.num_units)) * p.row_time
+    stream = p_norm(stream, moved / rates.access, p.overlap_norm)
+    compute = kernel.flops / (p.compute_efficiency * device.vector_flops_per_s)
     seconds = p.launch + np.maximum(np.maximum(stream, rows), compute)
-    return Parts(seconds, compute=compute, memory=stream, latency=p.launch)
+    seconds = issued(seconds, kernel.host_work, p.host_call, p.host_lead)
+    return Parts(seconds, compute=compute, memory=stream, latency=np.maximum(p.launch, kernel.host_work * p.host_call))
+
+
+def _again(kernel: MemoryBound, p: parameters.MemoryBound, device: Device) -> tuple[Number, Number]:
+    """Bytes that a reduction reads again, and the share of them that the cache still has."""
+    reduced = kernel.bytes_read if kernel.reduced_bytes is None else kernel.reduced_bytes
+    again = np.where(np.asarray(kernel.cols) > p.long_row, p.second_pass * reduced, 0.0)
+    row_bytes = reduced / np.maximum(kernel.rows, 1.0)
+    in_flight = device.num_units * p.rows_in_flight * row_bytes
+    return again, np.minimum(p.kept_share * device.cache_bytes / np.maximum(in_flight, 1.0), 1.0)

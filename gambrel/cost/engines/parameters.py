@@ -18,10 +18,17 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from gambrel.cost.kernel import Attention
+from gambrel.cost.kernel import Gemm as Product
 from gambrel.hardware.device import Device, Number
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+HOST_CALL_S, HOST_LEAD_S = 27e-6, 14e-6
+"""Seconds of a host to issue the addition of two tensors by itself through PyTorch, and those before its kernel starts.
+
+Source: near the geometric means over the hosts of NeuSight's measurements on NVIDIA GPUs (20 to 45 us, 13 to 22 us).
+"""
 
 Grade = Literal["datasheet", "transferred", "calibrated"]
 """Whether parameters are defaults, come from a sibling of the generation, or were fitted on this device."""
@@ -49,8 +56,11 @@ class Gemm:
         quantize_launch: Launch of a separate kernel that quantises the activations.
         quantize_row_time: Seconds that one row takes that kernel on one unit.
         unpack_per_clock_per_unit: Weights per clock that one unit widens where they are narrower than the activations.
+        least_tile: Rows and columns that the smallest tile of the library has.
         tile_search: 1 where the library picks the best tiling by search, 0 where by the number of rows alone.
         issue_floor: Seconds that the host takes to issue the call's kernels one by one; 0 inside a captured graph.
+        host_call, host_lead: Seconds of the host for a call of work 1 that it issues by itself, and those of them
+            before the kernel starts.
     """
 
     launch: Number = 1.2e-6
@@ -70,8 +80,11 @@ class Gemm:
     quantize_launch: Number = 5.0e-6
     quantize_row_time: Number = 0.03e-6
     unpack_per_clock_per_unit: Number = 64.0
+    least_tile: Number = 16.0
     tile_search: Number = 1.0
     issue_floor: Number = 0.0
+    host_call: Number = HOST_CALL_S
+    host_lead: Number = HOST_LEAD_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,27 +212,71 @@ SCANS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBound:
-    """Family `memory_bound`; variants by op (`memory_bound_softmax`).
+    """Family `memory_bound`; variants by op (`memory_bound_softmax`), each with defaults of its own.
 
     Attributes:
         launch: Seconds of start-up and drain.
         memory_efficiency: Achievable share of the memory bandwidth.
         memory_ramp: Seconds until the memory pipeline is full.
+        compute_efficiency: Achievable share of the rate of the vector units.
         cache_bytes_per_clock_per_unit: Rate at which cache-resident operands are streamed.
         cache_share: Share of the last-level cache that operands can occupy.
+        access_bytes_per_clock_per_unit: Rate at which the instructions of one unit move bytes, wherever they are; low
+            where a kernel moves one narrow element at a time.
+        overlap_norm: Exponent of the norm that joins the time of the stream and of its instructions.
         row_time: Seconds that 16 rows in flight on one unit take (reductions over a row only).
         second_pass: Passes over the input that a reduction adds where rows exceed `long_row` elements.
         long_row: Elements of a row that still fit one block's registers.
+        rows_in_flight: Rows that one unit works on at a time, which must fit the cache to be found there again.
+        kept_share: Share of the last-level cache that these rows can occupy.
+        host_call, host_lead: As of `gemm`.
     """
 
-    launch: Number = 2.5e-6
-    memory_efficiency: Number = 0.90
+    launch: Number = 2.0e-6
+    memory_efficiency: Number = 0.87
     memory_ramp: Number = 0.7e-6
+    compute_efficiency: Number = 0.8
     cache_bytes_per_clock_per_unit: Number = 18.0
     cache_share: Number = 0.7
+    access_bytes_per_clock_per_unit: Number = 64.0
+    overlap_norm: Number = 3.0
     row_time: Number = 0.3e-6
-    second_pass: Number = 0.5
-    long_row: Number = 1024.0
+    second_pass: Number = 0.0
+    long_row: Number = 0.0
+    rows_in_flight: Number = 16.0
+    kept_share: Number = 0.5
+    host_call: Number = HOST_CALL_S
+    host_lead: Number = HOST_LEAD_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convolution:
+    """Family `convolution`; variants by rate (`convolution_fp32`).
+
+    Attributes:
+        launch: Seconds of a call that no size changes: start-up, changes of layout, the bias.
+        compute_efficiency: Achievable share of the matrix peak of the direct algorithm.
+        winograd_launch: Further seconds of the kernels that transform images, filters and results.
+        winograd_efficiency: Achievable share of the matrix peak of the products between the transforms.
+        memory_efficiency: Achievable share of the memory bandwidth.
+        slice_latency, overlap_norm, wave_hardness, least_tile: As of `gemm`; no algorithm splits the depth.
+        host_call, host_lead: As of `gemm`.
+
+    Source: near the geometric means of fits on half of the shape sites of NeuSight's fp32 convolutions on P100, V100,
+    T4 and A100.
+    """
+
+    launch: Number = 150e-6
+    compute_efficiency: Number = 0.78
+    winograd_launch: Number = 60e-6
+    winograd_efficiency: Number = 0.62
+    memory_efficiency: Number = 0.87
+    slice_latency: Number = 4e-6
+    overlap_norm: Number = 2.0
+    wave_hardness: Number = 0.7
+    least_tile: Number = 64.0
+    host_call: Number = HOST_CALL_S
+    host_lead: Number = HOST_LEAD_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +325,7 @@ class Roofline:
 
 DEFAULTS = {
     "gemm": Gemm(),
+    "convolution": Convolution(),
     "grouped_gemm": GroupedGemm(),
     "attention_prefill": Prefill(),
     "attention_decode": Decode(),
@@ -295,6 +353,48 @@ Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kerne
 kernels a call of experts is made of is the software's; its time is the mean over the number formats on B200.
 """
 
+VARIANTS: Mapping[str, Mapping[str, float]] = {
+    "gemm_fp32": {
+        "wave_overhead": 0.65e-6,
+        "compute_efficiency": 0.83,
+        "load_bytes_per_clock_per_unit": 20.0,
+        "cache_bytes_per_clock_per_unit": 5.0,
+        "overlap_norm": 2.0,
+        "wave_hardness": 0.5,
+        "sustained_share": 0.92,
+        "split_overhead": 5e-6,
+        "least_tile": 32.0,
+    },
+    "gemm_fp32_batched": {
+        "wave_overhead": 0.25e-6,
+        "overlap_norm": 3.2,
+        "wave_hardness": 0.7,
+        "split_overhead": 35e-6,
+        "least_tile": 72.0,
+    },
+    "memory_bound_activation": {"access_bytes_per_clock_per_unit": 8.5},
+    "memory_bound_norm": {
+        "launch": 3e-6,
+        "second_pass": 1.25,
+        "access_bytes_per_clock_per_unit": 12.0,
+        "overlap_norm": 2.0,
+    },
+    "memory_bound_softmax": {
+        "second_pass": 2.5,
+        "long_row": 1024.0,
+        "rows_in_flight": 2.0,
+        "access_bytes_per_clock_per_unit": 40.0,
+    },
+    "memory_bound_embedding": {"access_bytes_per_clock_per_unit": 2.3},
+}
+"""What the `gpu` engine takes for a variant, in place of the family's values, where a profile does not say.
+
+Source: near the geometric means of fits on half of the shape sites: fp32 products, which run on the vector units of
+most devices, on P100, V100, T4, A100 and H100 of NeuSight; activation, norm and embedding on A100, H100 and A40 of
+Vidur, whose kernels (vLLM's SwiGLU and RMS norm, PyTorch's embedding) move one element an instruction; softmax on those
+of NeuSight, where a row of up to 1024 elements stays in the registers of a block.
+"""
+
 NARROW = 0.75
 """Weights of less than this share of the activations' width are widened before they are multiplied."""
 
@@ -320,13 +420,15 @@ def resolve(
         known: What is known of that library's kernels on every device; None for what LIBRARIES says.
 
     Returns:
-        `default` with, in rising order: `family`, `family@library`, then the same two of each variant; what is known of
-        a library's kernels stands before what the profile gives for them, and after all that it gives for others.
+        `default` with, in rising order: `family`, `family@library`, then for each variant what the engine takes for it
+        and the same two; what is known of a library's kernels stands before what the profile gives for them, and after
+        all that it gives for others.
     """
     variants = (variant,) if isinstance(variant, str) else variant
     chain = (family, *(f"{family}_{each}" for each in variants))
     given: dict[str, Number] = {}
     for name in chain:
+        given |= variant_values(default, name)
         given |= device.parameters.get(name, {})
         if library:
             own = f"{name}@{library}"
@@ -335,6 +437,11 @@ def resolve(
             given |= device.parameters.get(own, {})
     fitting = {field.name for field in fields(default)}
     return replace(default, **{name: value for name, value in given.items() if name in fitting})
+
+
+def variant_values(default: object, name: str) -> Mapping[str, Number]:
+    """What the engine takes for a variant; nothing where the values are another engine's."""
+    return VARIANTS.get(name, {}) if type(default) in map(type, DEFAULTS.values()) else {}
 
 
 def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:
@@ -349,6 +456,17 @@ def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...
     if b_bytes < NARROW * a_bytes:
         names.append(f"{rate}_w{int(8 * b_bytes)}")
     return tuple(names)
+
+
+def product_variants(kernel: Product) -> tuple[str, ...]:
+    """Variants of a product, the specific last: those of its format, and `fp32_batched` for several products."""
+    names = format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+    return (*names, f"{names[-1]}_batched") if np.all(np.asarray(kernel.batch) > 1.0) else names
+
+
+def stream_variants(op: str) -> tuple[str, ...]:
+    """Variants of a memory-bound op, the specific last: an activation is elementwise too."""
+    return ("elementwise", op) if op == "activation" else (op,)
 
 
 def attention_variants(variant: str, kernel: Attention) -> tuple[str, ...]:

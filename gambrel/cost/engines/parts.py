@@ -58,6 +58,21 @@ def memory_seconds(cold: Number, hot: Number, bytes_per_s: Number, ramp: Number,
     return cold / bytes_per_s + ramp * cold / np.maximum(cold + bytes_per_s * ramp, 1e-300) + hot / cache_bytes_per_s
 
 
+def issued(seconds: Number, work: Number, call: Number, lead: Number) -> Number:
+    """Time of a call that a host issues by itself: `max(work call, work lead + seconds)`; the seconds where work is 0.
+
+    A framework that issues each operator by itself keeps the device waiting: the kernel starts `work lead` after the
+    call before, and a short one ends before the host, which takes `work call`, is ready for the next.
+
+    Args:
+        seconds: Of the kernel alone.
+        work: The host's, relative to a call of work 1.
+        call: Seconds of the host for a call of work 1.
+        lead: Seconds of these before the kernel starts.
+    """
+    return np.maximum(work * call, work * lead + seconds)
+
+
 def p_norm(x: Number, y: Number, p: Number) -> Number:
     """`(x^p + y^p)^(1/p)` of two times, without overflow: the longer one, lengthened by what does not overlap."""
     longer, shorter = np.maximum(x, y), np.minimum(x, y)

@@ -22,9 +22,11 @@ FORMULA = (
 
 _NORM_FLOPS = {"rms": 4, "layer": 7}
 _ROPE_FLOPS = 3
+_ACTIVATION_FLOPS = 3
+"""FLOPs of an element from which a function evaluates an exponential or the like."""
 _CAST_FLOPS = 2
 _SILU_FLOPS = MAPS["silu"].flops
-_ORDER: tuple[Elementwise, ...] = ("norm", "append", "quantize", "elementwise", "copy")
+_ORDER: tuple[Elementwise, ...] = ("norm", "append", "quantize", "activation", "elementwise", "copy")
 
 
 class Traffic(NamedTuple):
@@ -121,7 +123,8 @@ def traffic_of(op: Operation) -> Traffic:
         return Traffic("elementwise", flops, reads, {**_one(op, op.type), op.state: tensor(op.state).local_bytes})
     if isinstance(op, ConcatOp):
         return Traffic("copy", ZERO, reads, _one(op, op.type))
-    return Traffic("elementwise", elements * op.function.flops, reads, _one(op, op.type))
+    kind = "activation" if op.function.flops >= _ACTIVATION_FLOPS else "elementwise"
+    return Traffic(kind, elements * op.function.flops, reads, _one(op, op.type))
 
 
 def _one(op: PlacedOp, kind: TensorType) -> dict[SSAValue, Expr]:

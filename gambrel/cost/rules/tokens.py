@@ -11,10 +11,10 @@ _SAMPLE_FLOPS = 3
 
 @rule(EmbedOp)
 def embed(op: EmbedOp) -> Draft:
-    """A gather: reads one table row for each id and writes it."""
+    """Reads one table row for each id and writes it."""
     out = op.type
     reads = {op.ids: tensor(op.ids).local_bytes, op.table: out.local_bytes}
-    return memory_draft(Traffic("gather", ZERO, reads, {op.res: out.local_bytes}), out, family="movement")
+    return memory_draft(Traffic("embedding", ZERO, reads, {op.res: out.local_bytes}), out, family="movement")
 
 
 @rule(TakeLastOp)

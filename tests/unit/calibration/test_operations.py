@@ -6,7 +6,7 @@ import pytest
 from gambrel.calibration.operation import Call
 from gambrel.calibration.tables import OPERATIONS, read_table
 from gambrel.cost.engines import COLD, price
-from gambrel.cost.kernel import Attention, Gemm, GroupedGemm, MemoryBound, Scan, Transfer
+from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Scan, Transfer
 from gambrel.cost.roofline import kernel_bytes, kernel_flops
 from gambrel.hardware.load import load_device
 
@@ -142,6 +142,47 @@ EXPERTS = {
 }
 
 
+IMAGE = {"B": [2.0], "Input_Channel": 3.0, "Output_Channel": 64.0, "Input_Size": 224.0, "dtype": "fp32"}
+
+
+def test_a_convolution_is_named_as_its_table_spells_it() -> None:
+    (call,) = calls("conv", {**IMAGE, "Kernel_Szie": 7.0, "Stride": 2.0, "Padding": 3.0, "source": "neusight"})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Convolution)
+    assert kernel_flops(kernel) == 2 * 2 * 112 * 112 * 64 * 3 * 49
+    assert kernel.host_work > 1.0, "PyTorch issues it by itself"
+
+
+def test_convolutions_of_one_call_have_the_same_filter() -> None:
+    table = {**IMAGE, "B": [1.0, 1.0, 2.0], "Kernel_Size": [3.0, 1.0, 3.0]}
+    found = calls("conv", table)
+    assert sorted(float(np.max(call.kernels[0].filter)) for call in found) == [1.0, 3.0]
+
+
+def test_the_columns_of_a_gated_activation_are_those_of_its_input() -> None:
+    ((kernel,),) = [
+        c.kernels for c in calls("memory_bound", {"op": "mlp_act", "rows": [8.0], "cols": 64.0, "dtype": "fp16"})
+    ]
+    assert isinstance(kernel, MemoryBound)
+    assert (kernel.op, kernel_bytes(kernel)) == ("activation", 8 * (64 + 32) * 2)
+
+
+@pytest.mark.parametrize(("source", "work"), [("neusight", 1.27), ("vidur", 0.0), ("", 0.0)])
+def test_only_frameworks_that_issue_each_operator_make_their_host_work(source: str, work: float) -> None:
+    table = {"op": "softmax", "rows": [8.0], "cols": 64.0, "dtype": "fp32", "source": source}
+    ((kernel,),) = [call.kernels for call in calls("memory_bound", table)]
+    assert isinstance(kernel, MemoryBound)
+    assert kernel.host_work == work
+
+
+def test_several_products_are_a_call_of_their_own() -> None:
+    table = {"m": [64.0, 64.0], "n": 64.0, "k": 64.0, "b": [1.0, 8.0], "dtype": "fp32", "source": "neusight"}
+    single, batched = (call.kernels[0] for call in calls("gemm", table))
+    assert isinstance(single, Gemm)
+    assert isinstance(batched, Gemm)
+    assert single.host_work > batched.host_work > 1.0, "a linear layer adds a bias"
+
+
 def test_experts_without_an_exchange_combine_the_tokens_of_the_group() -> None:
     (call,) = calls("moe", {**EXPERTS, "backend": "sglang", "kernel_source": "sglang_fused_moe_triton"})
     route, first, *_, combine = call.kernels
@@ -216,7 +257,7 @@ def test_copies_of_busy_experts_even_the_devices_out() -> None:
     assert (np.ravel(kernel.rows)[0], np.ravel(kernel.experts)[0]) == (64.0, 18.0)
 
 
-@pytest.mark.parametrize("name", ["mla", "attention_encoder", "moe_alltoall", "linear_attention"])
+@pytest.mark.parametrize("name", ["mla", "attention_encoder", "moe_alltoall", "linear_attention", "conv"])
 def test_new_operations_have_engines(name: str) -> None:
     tables = {
         "mla": {**MLA, "table": "generation_mla"},
@@ -230,6 +271,7 @@ def test_new_operations_have_engines(name: str) -> None:
             "phase": "dispatch",
         },
         "linear_attention": {**DELTA, "phase": "generation", "kernel_source": "fused_recurrent_gated_delta_rule"},
+        "conv": {**IMAGE, "Kernel_Size": 3.0, "Padding": 1.0},
     }
     for call in calls(name, tables[name]):
         assert all(np.all(price(kernel, H100).seconds > 0) for kernel in call.kernels)

@@ -97,6 +97,12 @@ def test_a_backend_that_is_not_installed(monkeypatch):
 def test_a_gpu_is_found_among_the_shipped_profiles():
     assert shipped_gpu("NVIDIA B200") == "b200-sxm"
     assert shipped_gpu("NVIDIA GeForce RTX 4090") == "rtx-4090"
+    assert shipped_gpu("NVIDIA H100 80GB HBM3") == "h100-sxm"
+    assert shipped_gpu("NVIDIA H100 PCIe") == "h100-pcie"
+    assert shipped_gpu("NVIDIA A100-PCIE-40GB") == "a100-pcie-40gb"
+    assert shipped_gpu("Tesla T4") == "t4"
+    with pytest.raises(UsageError, match="a100-pcie-40gb, a100-pcie-80gb"):
+        shipped_gpu("NVIDIA A100 PCIe")
     with pytest.raises(UsageError, match="no shipped profile describes this GPU"):
         shipped_gpu("NVIDIA Quadro 4000")
 

@@ -16,7 +16,7 @@ from gambrel.hardware.load import validate_file
         ),
         ([("rate: 1 TFLOP/s", "rate: 1 TFLOP/s, per_clock: 90 FLOP/clk")], "compute.vector.rate", ["900 GFLOP/s"]),
         ([("10 MB, bandwidth: 4", "10 MB, bandwidth: 0.5")], "memory.hbm.bandwidth", ["falls outward", "memory.l2"]),
-        ([("capacity: 10 MB", "capacity: 900 KB")], "memory.l2", ["capacity grows outward", "memory.smem", "1.024 MB"]),
+        ([("capacity: 80 GB", "capacity: 9 MB")], "memory.hbm", ["capacity grows outward", "memory.l2", "10 MB"]),
         ([("usable: 99", "usable: 101")], "memory.smem.usable", ["102.4 kB"]),
         ([("idle: 50", "idle: 300")], "power.idle", ["tdp is 300 W"]),
         ([("all_in: 600", "all_in: 200")], "power.all_in", ["tdp is 300 W"]),
@@ -46,3 +46,7 @@ def test_what_is_broken_breaks_no_other_rule(profile_file):
     # An unreadable clock leaves the peak unchecked instead of reporting it as wrong.
     (problem,) = validate_file(profile_file(("core: 1 GHz", "core: 1")))
     assert problem.what.startswith("clocks.core")
+
+
+def test_scratchpads_of_all_units_may_hold_more_than_the_cache_behind_them(profile_file):
+    assert validate_file(profile_file(("capacity: 10 MB", "capacity: 900 KB"))) == []

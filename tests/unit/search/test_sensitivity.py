@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gambrel.cost.engines.parameters import DEFAULTS
+from gambrel.cost.engines.parameters import DEFAULTS, VARIANTS
 from gambrel.cost.numbers import START_UPS, with_numbers
 from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError
@@ -37,6 +37,8 @@ def slower_kernels(device: Device, factor: float) -> Device:
         default = DEFAULTS[family.split("_")[0] if family.startswith("collective") else family]
         known = {n: getattr(default, n) for n in default.__dataclass_fields__ if not math.isnan(getattr(default, n))}
         filled[family] = {**known, **filled.get(family, {})}
+    for family, values in VARIANTS.items():
+        filled[family] = {**values, **filled.get(family, {})}
     scaled = {
         family: {
             name: value * factor ** (0 if family.startswith("collective") and name in START_UPS else time_power(name))

@@ -2,7 +2,17 @@
 
 from dataclasses import replace
 
-from gambrel.cost.kernel import Attention, Collective, Elementwise, Gemm, GroupedGemm, MemoryBound, Number, Transfer
+from gambrel.cost.kernel import (
+    Attention,
+    Collective,
+    Convolution,
+    Elementwise,
+    Gemm,
+    GroupedGemm,
+    MemoryBound,
+    Number,
+    Transfer,
+)
 from gambrel.hardware.device import Device, Link, Power
 
 NVLINK = Link(
@@ -42,6 +52,31 @@ TPU = replace(GPU, name="test-tpu", kind="tpu", engine="roofline")
 
 def gemm(m: Number, n: Number = 4096.0, k: Number = 4096.0, batch: Number = 1.0) -> Gemm:
     return Gemm(m=m, n=n, k=k, batch=batch, rate="bf16", a_bytes=2.0, b_bytes=2.0, c_bytes=2.0)
+
+
+def convolution(
+    images: Number,
+    channels: tuple[Number, Number] = (64.0, 128.0),
+    size: Number = 32.0,
+    *,
+    side: float = 3.0,
+    stride: float = 1.0,
+) -> Convolution:
+    """In fp32, padded so that a stride of 1 keeps the size."""
+    return Convolution(
+        images=images,
+        channels_in=channels[0],
+        channels_out=channels[1],
+        height=size,
+        width=size,
+        filter=side,
+        stride=stride,
+        padding=(side - 1.0) / 2.0,
+        rate="fp32",
+        a_bytes=4.0,
+        b_bytes=4.0,
+        c_bytes=4.0,
+    )
 
 
 def grouped(rows: Number, hit: Number = 8.0, n: Number = 2048.0, k: Number = 4096.0) -> GroupedGemm:

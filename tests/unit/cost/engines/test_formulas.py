@@ -208,21 +208,6 @@ def test_decode_kernel_classes_have_their_own_parameters() -> None:
     assert np.floor(price(kernel, replace(GPU, parameters=slow)).seconds).tolist() == [1.0, 2.0, 3.0]
 
 
-def test_memory_bound_is_launch_plus_stream() -> None:
-    p = parameters.MemoryBound()
-    size, bandwidth = 4096 * 8192 * 2 * 3, p.memory_efficiency * 4e12
-    expected = p.launch + size / bandwidth + p.memory_ramp * size / (size + bandwidth * p.memory_ramp)
-    assert price(stream(4096.0), GPU).seconds == pytest.approx(expected)
-
-
-def test_long_rows_are_read_again_by_reductions() -> None:
-    p = parameters.MemoryBound()
-    again = p.second_pass * 2 * 4096 * 8192 * 2 / (p.memory_efficiency * 4e12)
-    norm, copy = price(stream(4096.0, op="norm"), GPU).seconds, price(stream(4096.0), GPU).seconds
-    assert norm - copy == pytest.approx(again)
-    assert price(stream(4096.0, 512.0, op="norm"), GPU).seconds == price(stream(4096.0, 512.0), GPU).seconds
-
-
 def test_small_all_gather_is_low_latency_and_large_is_a_ring() -> None:
     p = parameters.Collective()
     small, large = transfer(8e3, 8.0, "all_gather"), transfer(8e9, 8.0, "all_gather")
@@ -255,6 +240,30 @@ def test_a_library_without_search_takes_its_tile_from_the_rows() -> None:
     p = parameters.Gemm()
     expected = p.launch + 3 * 4096 * 2 * 128 * 128 / (p.compute_efficiency * 1e15 / 100)
     assert price(gemm(1024.0), gpu).seconds == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_library_without_small_tiles_takes_a_large_one() -> None:
+    """One row and one column of 4096: a tile of 128 x 128 each, on one of 100 units, or one of 16 x 64."""
+    free = {"wave_overhead": 0.0, "memory_ramp": 0.0, "slice_latency": 0.0, "wave_hardness": 1.0, "split_overhead": 1.0}
+    fast = {**free, "memory_efficiency": 1e6, "load_bytes_per_clock_per_unit": 1e12}
+    p = parameters.Gemm()
+    for least, area in ((16.0, 16 * 64), (128.0, 128 * 128)):
+        expected = p.launch + 4096 * 2 * area / (p.compute_efficiency * 1e15 / 100)
+        seconds = price(gemm(1.0, 1.0, 4096.0), with_parameters("gemm", **fast, least_tile=least)).seconds
+        assert seconds == pytest.approx(expected, rel=1e-3)
+
+
+def test_several_products_at_once_are_a_variant() -> None:
+    gpu = replace(GPU, parameters={"gemm_bf16_batched": {"launch": 1.0}})
+    assert price(gemm(16.0, batch=2.0), gpu).seconds > 1.0
+    assert price(gemm(16.0), gpu).seconds == price(gemm(16.0), GPU).seconds
+    mixed = price(gemm(16.0, batch=np.array([1.0, 2.0])), gpu).seconds
+    assert mixed.max() < 1.0, "a kernel whose rows are of both kinds is of neither"
+
+
+def test_products_on_the_vector_units_have_larger_tiles() -> None:
+    plain = parameters.resolve(parameters.Gemm(), GPU, "gemm", "fp32")
+    assert plain.least_tile == parameters.VARIANTS["gemm_fp32"]["least_tile"] > parameters.Gemm().least_tile
 
 
 def test_narrow_weights_are_widened_at_the_rate_of_the_units() -> None:

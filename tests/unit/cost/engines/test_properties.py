@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from engine_cases import GPU, TPU, decode, gemm, grouped, prefill, stream, transfer
+from engine_cases import GPU, TPU, convolution, decode, gemm, grouped, prefill, stream, transfer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,7 +36,7 @@ def kernels(draw: st.DrawFn) -> Kernel:
             heads = draw(st.sampled_from([(32.0, 32.0), (32.0, 8.0), (128.0, 1.0)]))
             return decode(min(a, 512.0), b, kv_heads=heads[1], heads=heads[0])
         case "stream":
-            return stream(a, b, op=draw(st.sampled_from(["elementwise", "norm", "softmax"])))
+            return stream(a, b, op=draw(st.sampled_from(["elementwise", "activation", "norm", "softmax"])))
         case _:
             return transfer(
                 a * b, draw(groups), op=draw(st.sampled_from(OPS)), stride=draw(st.sampled_from([1.0, 8.0]))
@@ -76,6 +76,18 @@ def test_a_larger_gemm_is_never_faster(m: float, n: float, k: float, factor: flo
     small = gemm(m, n, k)
     large = replace(small, **{side: np.ceil(getattr(small, side) * factor)})
     assert price(large, GPU).seconds * TOLERANCE >= price(small, GPU).seconds
+
+
+@given(st.integers(1, 256).map(float), sizes, sizes, st.integers(4, 256).map(float), factors)
+def test_a_larger_convolution_is_never_faster(images: float, c: float, d: float, size: float, factor: float) -> None:
+    seconds = price(convolution(images, (c, d), size), GPU).seconds
+    for larger in (
+        convolution(np.ceil(images * factor), (c, d), size),
+        convolution(images, (np.ceil(c * factor), d), size),
+        convolution(images, (c, np.ceil(d * factor)), size),
+        convolution(images, (c, d), np.ceil(size * factor)),
+    ):
+        assert price(larger, GPU).seconds * TOLERANCE >= seconds
 
 
 @given(sizes, sizes, factors)
