@@ -5,18 +5,13 @@ engines. A link's start-up time stands for all of a transfer's: with it scale wh
 that link were fitted to, since they are what a message waits for before its first byte.
 """
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gambrel.cost.engines.parameters import Collective
 from gambrel.hardware.device import Device, Link, Number
 from gambrel.units import Dimension
-
-START_UPS = tuple(field.name for field in fields(Collective) if field.name.endswith(("_launch", "_hop")))
-"""Parameters of transfers that are parts of a start-up."""
 
 TIME_POWERS: Mapping[str, int] = {"s": 1, "B/s": -1, "FLOP/s": -1, "Hz": -1, "W": -1, "USD/h": -1}
 """The power of time in a unit; 0 where a unit has none. Scaling all times by f and all rates by 1/f slows all by f."""
@@ -71,7 +66,6 @@ def with_numbers(device: Device, values: Mapping[str, Number]) -> Device:
         cache_bandwidth_bytes_per_s=values.get("cache.bandwidth", device.cache_bandwidth_bytes_per_s),
         price_usd_per_h=values.get("price", device.price_usd_per_h),
         links=links,
-        parameters=_start_ups(device, values),
         power=replace(
             power,
             tdp_w=values.get("power.limit", power.tdp_w),
@@ -124,26 +118,11 @@ def _power(device: Device) -> Iterator[_Found]:
 
 def _changed_link(link: Link, values: Mapping[str, Number]) -> Link:
     name = f"links.{link.name}"
+    latency = values.get(f"{name}.latency", link.latency_s)
     return replace(
         link,
         bandwidth_bytes_per_s=values.get(f"{name}.bandwidth", link.bandwidth_bytes_per_s),
-        latency_s=values.get(f"{name}.latency", link.latency_s),
+        latency_s=latency,
+        start_up_share=link.start_up_share * latency / link.latency_s,
         energy_per_byte_j=values.get(f"{name}.energy", link.energy_per_byte_j),
     )
-
-
-def _start_ups(device: Device, values: Mapping[str, Number]) -> dict[str, Mapping[str, Number]]:
-    """The parameters with the start-ups of transfers in proportion to the start-up time of their link."""
-    out = dict(device.parameters)
-    plain = Collective()
-    for link in device.links:
-        latency = values.get(f"links.{link.name}.latency")
-        if latency is None:
-            continue
-        family, share = f"collective_{link.name}", latency / link.latency_s
-        defaults = {name: getattr(plain, name) for name in START_UPS}
-        given = {name: value for name, value in defaults.items() if not math.isnan(value)}
-        out[family] = {**given, **out.get(family, {})}
-        for key in [key for key in out if key == family or key.startswith((f"{family}_", f"{family}@"))]:
-            out[key] = {name: v * share if name in START_UPS else v for name, v in out[key].items()}
-    return out

@@ -25,6 +25,7 @@ class Link:
         topology: How the devices of the domain are joined.
         in_network_reduction: Whether the switch can reduce (NVLink SHARP).
         energy_per_byte_j: To send one byte; None where the profile does not say.
+        start_up_share: Start-ups of transfers over those that the engine's parameters give, in a what-if.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Link:
     topology: Topology
     in_network_reduction: bool = False
     energy_per_byte_j: Number | None = None
+    start_up_share: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,8 @@
 Legend: n members at a level, S message bytes, B the link's bandwidth (one direction, per device).
 """
 
+from dataclasses import fields, replace
+
 import numpy as np
 
 from gambrel.cost.engines import parameters
@@ -14,6 +16,10 @@ from gambrel.hardware.device import Device
 
 IN_NETWORK_MEMBERS = 4.0
 """Fewest members from which libraries reduce in the switch."""
+
+
+START_UPS = tuple(field.name for field in fields(parameters.Collective) if field.name.endswith(("_launch", "_hop")))
+"""Parameters that are parts of a start-up."""
 
 
 def collective(kernel: Transfer, device: Device) -> Parts:
@@ -57,10 +63,12 @@ def collective(kernel: Transfer, device: Device) -> Parts:
 
 def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Number, Number]:
     """Seconds of the best algorithm at one level, and the part of them that bytes take."""
-    link, members = level.link, level.members
+    members, share = level.members, level.link.start_up_share
+    link = replace(level.link, latency_s=level.link.latency_s / share)
     known = known_of_library(link, kernel.op, kernel.library)
     default = collective_default(link, kernel.op)
     p = parameters.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library, known)
+    p = replace(p, **{name: getattr(p, name) * share for name in START_UPS})
     sharers = level.inner * (np.maximum(members, 2.0) / 2.0 if link.topology == "bus" else 1.0)
     bandwidth = link.bandwidth_bytes_per_s / np.power(sharers, p.sharing)
     sent = level_bytes(kernel, level)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from gambrel.cost.engines import price
+from gambrel.cost.engines.collective import START_UPS
 from gambrel.cost.kernel import Gemm, Transfer
-from gambrel.cost.numbers import START_UPS, TIME_POWERS, device_numbers, with_numbers
+from gambrel.cost.numbers import TIME_POWERS, device_numbers, with_numbers
 from gambrel.estimation.api import machine
 from gambrel.hardware.load import list_profiles
 from gambrel.units import DIMENSIONS
