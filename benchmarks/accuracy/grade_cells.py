@@ -11,6 +11,7 @@ from benchmarks.accuracy.fit import run
 from benchmarks.accuracy.fit_targets import TARGETS
 from benchmarks.accuracy.grade_rows import Draw, Measured, SetError, draw, errors
 from gambrel.calibration.calibrate import refit
+from gambrel.calibration.transfer import without_fits
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
@@ -53,10 +54,9 @@ def score(column: str, measured: Measured, profile: str, folder: Path, settings:
         folder: Of the measured tables.
         settings: How much is fitted on.
     """
-    shipped = load_device(profile)
-    bare = without_parameters(shipped)
+    bare = without_fits(profile)
     if column == "shipped":
-        return errors(measured, shipped, bare)
+        return errors(measured, load_device(profile), bare)
     if column == "roofline":
         return errors(measured, None, bare)
     known = new_chip(profile, measured.operation.name, folder, settings.limit)
@@ -65,11 +65,6 @@ def score(column: str, measured: Measured, profile: str, folder: Path, settings:
     share = settings.share if column == "tenth" else 0.0
     size = Draw(points=settings.points, share=share, seed=settings.seed, spread=column == "spread")
     return errors(measured, refit(known, [draw(measured, bare, size)], seed=settings.seed), bare)
-
-
-def without_parameters(device: Device) -> Device:
-    """The device as its data sheet describes it."""
-    return replace(device, parameters={}, parameter_grades={}, uncertainty={}, fitted_ranges={})
 
 
 @cache
@@ -82,11 +77,11 @@ def new_chip(profile: str, table: str, folder: Path, limit: int) -> Device:
         folder: Of the tables.
         limit: Most rows of one kind of call.
     """
-    bare = without_parameters(load_device(profile))
+    bare = without_fits(profile)
     sibling = SIBLINGS.get(profile)
     if sibling is None:
         return bare
-    devices = {sibling: without_parameters(load_device(sibling))}
+    devices = {sibling: without_fits(sibling)}
     for target in TARGETS:
         if target.table == table:
             run(target, devices, folder, limit, (), None)

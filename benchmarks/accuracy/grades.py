@@ -27,10 +27,11 @@ from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
-from benchmarks.accuracy.grade_cells import COLUMNS, FITTED_HERE, SIBLINGS, Settings, score, without_parameters
+from benchmarks.accuracy.grade_cells import COLUMNS, FITTED_HERE, SIBLINGS, Settings, score
 from benchmarks.accuracy.grade_report import Cell, section, set_lines, table_lines
 from benchmarks.accuracy.grade_rows import SetError, read_rows
 from benchmarks.accuracy.kernels import FAMILIES, RESULTS, ROOT, data_folder, splice
+from gambrel.calibration.transfer import without_fits
 from gambrel.hardware.load import load_device, load_profile
 
 CACHE = ROOT / "runs" / "grades"
@@ -57,9 +58,8 @@ def fingerprint_of_code() -> str:
 def key_of(column: str, profile: str, table: Path, settings: Settings) -> str:
     """What a result depends on: the code, the rows, the settings, the device, and its sibling where one is fitted."""
     names = [profile, SIBLINGS[profile]] if column in FITTED_HERE and profile in SIBLINGS else [profile]
-    devices = [replace(load_device(name), profile_hash="", uncertainty={}) for name in names]
-    if column != "shipped":
-        devices = [without_parameters(device) for device in devices]
+    load = load_device if column == "shipped" else without_fits
+    devices = [replace(load(name), profile_hash="", uncertainty={}) for name in names]
     stat = table.stat()
     parts = (fingerprint_of_code(), stat.st_size, stat.st_mtime_ns, settings, devices)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -4,9 +4,32 @@ from dataclasses import replace
 
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import list_profiles, load_device, load_profile, residual_numbers
-from gambrel.hardware.profile import Profile
+from gambrel.hardware.profile import Kind, Profile
 from gambrel.hardware.read import read_profile
 from gambrel.hardware.resolve import find_profile, resolve
+
+FITTED: tuple[Kind, ...] = ("fitted", "measured")
+"""Kinds of parameters that measurements of kernels shaped."""
+
+
+def without_fits(name: str) -> Device:
+    """The device with no parameter that was fitted or measured: only what its profile states of the machine.
+
+    Raises:
+        ProfileError: As `load_device`.
+    """
+    profile = load_profile(name)
+    stated = {
+        family: {x: q.value for x, q in given.items() if q.kind not in FITTED}
+        for family, given in profile.parameters.items()
+    }
+    return replace(
+        load_device(name),
+        parameters={family: given for family, given in stated.items() if given},
+        parameter_grades={},
+        uncertainty={},
+        fitted_ranges={},
+    )
 
 
 def without_own_fit(name: str) -> Device:
@@ -18,10 +41,9 @@ def without_own_fit(name: str) -> Device:
     Raises:
         ProfileError: As `load_device`.
     """
-    profile, device = load_profile(name), load_device(name)
-    bare = replace(device, parameters={}, parameter_grades={}, uncertainty={})
+    profile, bare = load_profile(name), without_fits(name)
     shared = {base for sibling in _fitted_siblings(profile) for base in sibling.extends}
-    given: dict[str, dict[str, float]] = {}
+    given = {family: dict(values) for family, values in bare.parameters.items()}
     residuals: dict[str, dict[str, float]] = {}
     for base in profile.extends:
         if base not in shared:

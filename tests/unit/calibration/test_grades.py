@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from benchmarks.accuracy import grade_report, grades
-from benchmarks.accuracy.grade_cells import COLUMNS, Settings, new_chip, score, without_parameters
+from benchmarks.accuracy.grade_cells import COLUMNS, Settings, new_chip, score
 from benchmarks.accuracy.grade_report import table_lines
 from benchmarks.accuracy.grade_rows import Draw, draw, errors, read_rows
 from gambrel.calibration.operation import fold, held_out
 from gambrel.calibration.predict import predict_kernels
+from gambrel.calibration.transfer import without_fits
 from gambrel.hardware.load import load_device
 
 pa = pytest.importorskip("pyarrow")
@@ -20,7 +21,7 @@ pytest.importorskip("pandas")
 
 TRUE = {"launch": 4.0e-6, "memory_efficiency": 0.74, "compute_efficiency": 0.6, "wave_overhead": 2.0e-6}
 A100 = load_device("a100-sxm-80gb")
-BARE = without_parameters(A100)
+BARE = without_fits("a100-sxm-80gb")
 
 
 def rows_of(device, name, count=240, slower=1.0):
@@ -37,7 +38,7 @@ def rows_of(device, name, count=240, slower=1.0):
         "backend": ["trtllm"] * count,
         "source": ["aiconfigurator"] * count,
     }
-    own = replace(without_parameters(load_device(device)), parameters={"gemm_bf16": TRUE})
+    own = replace(without_fits(device), parameters={"gemm_bf16": TRUE})
     seconds = predict_kernels("gemm", own, {x: np.asarray(values) for x, values in table.items()}).seconds
     return {**table, "device": [name] * count, "latency_us": seconds * 1e6 * slower}
 
