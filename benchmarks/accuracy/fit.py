@@ -109,7 +109,7 @@ def _fits(dtype: str, wanted: str) -> bool:
 
 def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
     """Where the fit starts: the engine's defaults; for a library, or with `only`, what the device has."""
-    default = parameters.DEFAULTS[target.base]
+    default = parameters.gemm_defaults(device) if target.base == "gemm" else parameters.DEFAULTS[target.base]
     family, _, library = family.partition("@")
     if only or library or target.variants:
         stem = "collective_" + device.links[0].name if target.base == "collective" else target.base

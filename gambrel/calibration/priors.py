@@ -167,6 +167,8 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
         return parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
+    if stem == "gemm":
+        return parameters.gemm_defaults(device)
     if stem == "scan" and parameter_family(kernel, device) == "scan_step":
         return parameters.SCAN_STEP
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
