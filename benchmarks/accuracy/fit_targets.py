@@ -79,8 +79,8 @@ UNPACK = ("unpack_per_clock_per_unit",)
 QUANTIZE = ("quantize_launch", "quantize_row_time")
 """Parameters of a separate quantise kernel."""
 
-POOLED = {"fp8": ("trtllm", "sglang"), "nvfp4": ("trtllm", "vllm")}
-"""Libraries that the set for no library in particular is fitted on, where not all."""
+POOLED = {"fp8": ("trtllm",), "nvfp4": ("trtllm", "vllm")}
+"""Libraries that the set for no library in particular is fitted on, where not all: those that search for tiles."""
 
 HOST_BOUND = {("fp8_block", "vllm"): tuple(f"-{each}-eager" for each in ISSUED), ("int8_wo", "sglang"): ("-eager",)}
 """Calls that were measured outside a captured graph, and how their libraries are marked."""
