@@ -141,7 +141,7 @@ def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> 
     """The parameters that a fit starts from; those of other libraries count unless the library is known to differ."""
     plain, _, library = family.partition("@")
     stem, variants, facts = target.base, target.variants or _variant(plain, target.base), None
-    default = parameters.DEFAULTS[target.base]
+    default = parameters.gemm_defaults(device) if target.base == "gemm" else parameters.DEFAULTS[target.base]
     if target.base == "scan" and target.variants:
         default = parameters.SCANS.get(target.variants[-1], default)
     if target.base == "collective":

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gambrel.calibration.ops.common import SERVING
+from gambrel.calibration.ops.gemm import ISSUED
 from gambrel.calibration.ops.memory_bound import STREAMS
 from gambrel.calibration.priors import TILES
 from gambrel.cost.engines.parameters import stream_variants
@@ -74,6 +75,7 @@ PRODUCTS = {
     "sq": ("int8",),
     "int8_wo": ("bf16", "bf16_w8"),
     "int4_wo": ("bf16", "bf16_w4"),
+    "fp16": ("fp16",),
 }
 """Variants of each format of a product."""
 
@@ -83,11 +85,17 @@ UNPACK = ("unpack_per_clock_per_unit",)
 QUANTIZE = ("quantize_launch", "quantize_row_time")
 """Parameters of a separate quantise kernel."""
 
-POOLED = {"fp8": ("trtllm", "sglang"), "nvfp4": ("trtllm", "vllm")}
-"""Libraries that the set for no library in particular is fitted on, where not all."""
+POOLED = {"fp8": ("trtllm",), "nvfp4": ("trtllm", "vllm")}
+"""Libraries that the set for no library in particular is fitted on, where not all: those that search for tiles."""
 
-HOST_BOUND = {("fp8_block", "vllm"): 80e-6, ("int8_wo", "sglang"): 15e-6}
-"""Calls that were measured outside a captured graph, and where their floor starts."""
+HOST_BOUND = {("fp8_block", "vllm"): tuple(f"-{each}-eager" for each in ISSUED), ("int8_wo", "sglang"): ("-eager",)}
+"""Calls that were measured outside a captured graph, and how their libraries are marked."""
+
+OWN_FORMATS = {"sq": (), "fp16": ("vidur",)}
+"""Formats whose libraries are not the serving engines."""
+
+NO_POOL = ("fp8_block", "int8_wo", "int4_wo", "fp16")
+"""Formats without a set for no library in particular."""
 
 
 def _gemm() -> Iterator[Target]:
@@ -95,22 +103,22 @@ def _gemm() -> Iterator[Target]:
         family = "gemm" if form == "bfloat16" else f"gemm_{variants[-1]}"
         absent = QUANTIZE if variants[0] == "bf16" else ()
         absent += () if "_w" in variants[-1] else UNPACK
-        if form not in ("fp8_block", "int8_wo", "int4_wo"):
+        if form not in NO_POOL:
             dtypes = tuple(f"{form} {library}" for library in POOLED.get(form, SERVING))
             yield Target(family=family, table="gemm", base="gemm", op=("gemm",), dtypes=dtypes, absent=absent)
-        for library in SERVING if form != "sq" else ():
-            floor = HOST_BOUND.get((form, library))
-            yield Target(
-                family=f"{family}@{library}{'-eager' if floor else ''}",
-                table="gemm",
-                base="gemm",
-                op=("gemm",),
-                dtypes=(f"{form} {library}",),
-                variants=variants,
-                start={"issue_floor": floor} if floor else {},
-                searches=form != "bfloat16",
-                absent=absent,
-            )
+        for engine in OWN_FORMATS.get(form, SERVING):
+            for mark in HOST_BOUND.get((form, engine), ("",)):
+                yield Target(
+                    family=f"{family}@{engine}{mark}",
+                    table="gemm",
+                    base="gemm",
+                    op=("gemm",),
+                    dtypes=(f"{form} {engine}{mark}",),
+                    variants=variants,
+                    start={"issue_floor": 15e-6} if form == "int8_wo" and mark else {},
+                    searches=form != "bfloat16",
+                    absent=absent,
+                )
 
 
 EAGER = {

@@ -186,6 +186,8 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
         return collective_default(link, kernel.op) if link else parameters.DEFAULTS["collective"]
     if device.engine == "cpu":
         return CPU_DEFAULTS[stem]
+    if stem == "gemm":
+        return parameters.gemm_defaults(device)
     if isinstance(kernel, Scan) and stem == "scan":
         return parameters.SCANS.get(kernel.variant, parameters.Scan())
     return cast("DataclassInstance", parameters.DEFAULTS[stem])

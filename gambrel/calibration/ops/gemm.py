@@ -3,7 +3,7 @@
 import numpy as np
 
 from gambrel.calibration.columns import Column, Rows, Text
-from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
+from gambrel.calibration.operation import LIBRARY, Call, Derived, Operation, SiteNumber
 from gambrel.calibration.ops.common import (
     DTYPE,
     EAGER_SOURCES,
@@ -13,6 +13,7 @@ from gambrel.calibration.ops.common import (
     PROVENANCE,
     SERVING,
     loop_of,
+    plain_library,
 )
 from gambrel.cost.kernel import Gemm
 
@@ -21,6 +22,9 @@ QUANTIZING = {(form, library) for form in ("fp8", "fp8_block", "nvfp4", "sq") fo
 
 EAGER = {("fp8_block", "vllm"), ("int8_wo", "sglang")}
 """Formats and libraries that were measured outside a captured graph: the host's time is the least that a call takes."""
+
+ISSUED = ("cutlass", "deepgemm", "flashinfer", "triton")
+"""Whose kernels a host issues in times of their own, by what the name of the kernel's class begins with."""
 
 OVERHEAD_S = {("fp8", "trtllm"): 7.2e-6}
 """TensorRT-LLM's fp8 calls never take less than 12.2 us, on Hopper as on Blackwell, where SGLang's take 4.6 to 4.9 us
@@ -43,6 +47,7 @@ def _host_work(rows: Rows, library: str) -> float:
 def build(rows: Rows) -> Call:
     """`C[b, m, n] = A[b, m, k] B[b, k, n]`."""
     form, library = rows.only("dtype"), rows.only(LIBRARY)
+    engine = library.partition("-")[0]
     rate, a, b, c = FORMATS[form]
     x = rows.numbers
     kernel = Gemm(
@@ -54,11 +59,21 @@ def build(rows: Rows) -> Call:
         a_bytes=a,
         b_bytes=b,
         c_bytes=c,
-        quantized_from_bytes=2.0 if (form, library) in QUANTIZING else 0.0,
-        library=f"{library}-eager" if (form, library) in EAGER else library,
+        quantized_from_bytes=2.0 if (form, engine) in QUANTIZING else 0.0,
+        library=library,
         host_work=_host_work(rows, library),
     )
-    return Call(kernels=(kernel,), residency=loop_of(library), overhead_s=OVERHEAD_S.get((form, library), 0.0))
+    return Call(kernels=(kernel,), residency=loop_of(engine), overhead_s=OVERHEAD_S.get((form, engine), 0.0))
+
+
+def library_of(backend: str, source: str, library: str, dtype: str, kernel_source: str) -> str:
+    """The serving engine or who measured it; where the host issues the kernels one by one, whose kernels these are."""
+    name = plain_library(backend, source, library)
+    if (dtype, name) not in EAGER:
+        return name
+    kernel = kernel_source.lower()
+    mark = next((f"-{each}" for each in ISSUED if kernel.startswith(each)), "")
+    return f"{name}{mark}-eager"
 
 
 def _batching(rows: Rows) -> Text:
@@ -80,6 +95,6 @@ GEMM = Operation(
     build=build,
     site=lambda rows: [SiteNumber(rows.numbers[name], whole=False) for name in ("n", "k")],
     known={"dtype": tuple(FORMATS)},
-    derived={LIBRARY: PLAIN_LIBRARY},
+    derived={LIBRARY: Derived((*PLAIN_LIBRARY.sources, "dtype", "kernel_source"), library_of)},
     classes=_batching,
 )

@@ -100,14 +100,17 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
         PlanError: No rate for the kernel's number format.
     """
     variants = parameters.product_variants(kernel)
-    p = parameters.resolve(parameters.Gemm(), device, "gemm", variants, kernel.library)
+    p = parameters.resolve(parameters.gemm_defaults(device), device, "gemm", variants, kernel.library)
     rates = Rates(
         units=device.num_units,
         flops=p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units,
         load=p.load_bytes_per_clock_per_unit * device.clock_hz,
         unpack=p.unpack_per_clock_per_unit * device.clock_hz,
         memory=p.memory_efficiency * device.memory_bandwidth_bytes_per_s,
-        cache=cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit),
+        cache=np.maximum(
+            cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit),
+            p.memory_efficiency * device.memory_bandwidth_bytes_per_s,
+        ),
         cache_bytes=p.cache_share * device.cache_bytes,
     )
     with np.errstate(divide="ignore", invalid="ignore"):

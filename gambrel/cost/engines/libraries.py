@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gambrel.cost.engines.parameters import LIBRARIES
+from gambrel.cost.engines.parameters import LIBRARIES, LIBRARY_DEFAULTS
 from gambrel.hardware.device import Device, Number
 
 
@@ -19,7 +19,8 @@ def with_libraries(device: Device, libraries: Sequence[str]) -> Device:
     """
     if not libraries:
         return device
-    given = {**LIBRARIES, **{k: {**LIBRARIES.get(k, {}), **v} for k, v in device.parameters.items()}}
+    known = {**LIBRARY_DEFAULTS, **LIBRARIES}
+    given = {**known, **{k: {**known.get(k, {}), **v} for k, v in device.parameters.items()}}
     folded = dict(device.parameters)
     for library in reversed(libraries):
         for key in given:

@@ -45,7 +45,8 @@ class Gemm:
         memory_efficiency: Achievable share of the memory bandwidth.
         memory_ramp: Seconds until the memory pipeline is full (Little's law).
         load_bytes_per_clock_per_unit: Rate at which one unit fetches tile operands from the cache.
-        cache_bytes_per_clock_per_unit: Rate at which operands that stayed in the last-level cache are streamed.
+        cache_bytes_per_clock_per_unit: Rate at which operands that stayed in the last-level cache are streamed, unless
+            the memory is faster.
         cache_share: Share of the last-level cache that operands can occupy.
         slice_latency: Seconds to step over 64 of k, the least a tile's inner loop takes.
         split_overhead: Seconds of the reduction after a split along k.
@@ -63,9 +64,9 @@ class Gemm:
             before the kernel starts.
     """
 
-    launch: Number = 1.2e-6
+    launch: Number = 1.4e-6
     wave_overhead: Number = 1.0e-6
-    compute_efficiency: Number = 0.75
+    compute_efficiency: Number = 0.74
     memory_efficiency: Number = 0.82
     memory_ramp: Number = 0.9e-6
     load_bytes_per_clock_per_unit: Number = 150.0
@@ -73,13 +74,13 @@ class Gemm:
     cache_share: Number = 0.4
     slice_latency: Number = 0.09e-6
     split_overhead: Number = 1.8e-6
-    overlap_norm: Number = 3.0
+    overlap_norm: Number = 2.8
     wave_hardness: Number = 0.2
     sustained_after: Number = 5e-3
     sustained_share: Number = 0.9
-    quantize_launch: Number = 5.0e-6
+    quantize_launch: Number = 3.6e-6
     quantize_row_time: Number = 0.03e-6
-    unpack_per_clock_per_unit: Number = 64.0
+    unpack_per_clock_per_unit: Number = 32.0
     least_tile: Number = 16.0
     tile_search: Number = 1.0
     issue_floor: Number = 0.0
@@ -336,21 +337,46 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
+NO_SPLIT = {"split_overhead": 30e-6}
+"""Products whose kernels do not split k: a split costs more than it can save."""
+
+FORMAT_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "gemm_fp8": {"launch": 1.0e-6, "compute_efficiency": 0.66, "quantize_launch": 3.6e-6},
+    "gemm_fp8_block": {"quantize_row_time": 0.11e-6, **NO_SPLIT},
+    "gemm_nvfp4": {"quantize_launch": 4.5e-6, "quantize_row_time": 0.08e-6, **NO_SPLIT},
+}
+"""What kernels of a number format have where neither the library nor the device's profile says. Source: between the
+values that were fitted on Hopper, Blackwell and Ada."""
+
 FEW_LAUNCHES = {"launch": 2.0e-6}
 """Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
 
-LIBRARIES: Mapping[str, Mapping[str, Number]] = {
-    "scan_gdn@vllm-flashinfer": {"fused": 1.0},
+LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
+    "gemm_fp8@vllm": {"quantize_row_time": 1.1e-6, "tile_search": 0.0},
+    "gemm_fp8@sglang": {"quantize_row_time": 0.11e-6, "split_overhead": 8e-6},
+    "gemm_fp8@trtllm": {"quantize_row_time": 0.015e-6},
+    "gemm_nvfp4@sglang": {"quantize_launch": 3.0e-6},
+    "gemm_fp8_block@vllm-eager": {"issue_floor": 120e-6},
+    "gemm_fp8_block@vllm-cutlass-eager": {"issue_floor": 165e-6},
+    "gemm_fp8_block@vllm-deepgemm-eager": {"issue_floor": 120e-6},
+    "gemm_fp8_block@vllm-flashinfer-eager": {"issue_floor": 58e-6},
+    "gemm_fp8_block@vllm-triton-eager": {"issue_floor": 300e-6},
     "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
     "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
 }
+"""What a library's kernels have on any device whose profile does not say: how many kernels a call is, who quantises its
+rows, whether k is split, and what a host takes to issue it are the software's. Source: near the mean over the
+generations on which each was fitted."""
+
+LIBRARIES: Mapping[str, Mapping[str, Number]] = {
+    "scan_gdn@vllm-flashinfer": {"fused": 1.0},
+}
 """What is known of a library's kernels on every device, where its profile does not say otherwise; that of collectives
 depends on the link, see `gambrel.cost.engines.collective_defaults`.
 
-Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks. How many
-kernels a call of experts is made of is the software's; its time is the mean over the number formats on B200.
+Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks.
 """
 
 VARIANTS: Mapping[str, Mapping[str, float]] = {
@@ -420,13 +446,16 @@ def resolve(
         known: What is known of that library's kernels on every device; None for what LIBRARIES says.
 
     Returns:
-        `default` with, in rising order: `family`, `family@library`, then for each variant what the engine takes for it
-        and the same two; what is known of a library's kernels stands before what the profile gives for them, and after
-        all that it gives for others.
+        `default` with, in rising order: FORMAT_DEFAULTS and LIBRARY_DEFAULTS; what the profile gives for `family` and
+        `family@library`; then for each variant what the engine takes for it and the same two. What is known of a
+        library's kernels stands before what the profile gives for them, and after all that it gives for others.
     """
     variants = (variant,) if isinstance(variant, str) else variant
     chain = (family, *(f"{family}_{each}" for each in variants))
     given: dict[str, Number] = {}
+    if is_gpu(default):
+        given |= {key: value for name in chain for key, value in FORMAT_DEFAULTS.get(name, {}).items()}
+        given |= {key: value for name in chain for key, value in LIBRARY_DEFAULTS.get(f"{name}@{library}", {}).items()}
     for name in chain:
         given |= variant_values(default, name)
         given |= device.parameters.get(name, {})
@@ -441,7 +470,27 @@ def resolve(
 
 def variant_values(default: object, name: str) -> Mapping[str, Number]:
     """What the engine takes for a variant; nothing where the values are another engine's."""
-    return VARIANTS.get(name, {}) if type(default) in map(type, DEFAULTS.values()) else {}
+    return VARIANTS.get(name, {}) if is_gpu(default) else {}
+
+
+def is_gpu(default: object) -> bool:
+    """Whether parameters are those of the `gpu` engine, and of collectives; other engines have their own."""
+    return type(default) in map(type, DEFAULTS.values())
+
+
+def gemm_defaults(device: Device) -> Gemm:
+    """The defaults of `gemm` on a device: a wave costs the less, the more its units multiply in a clock.
+
+    Units that multiply 4096 operand pairs and more in a clock are fed by asynchronous copies and write results behind
+    the next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x
+    FLOPs of sixteen bits in a clock.
+
+    Source: the exponent and the bounds follow the values fitted on A100, L40S, H100 and B200.
+    """
+    rates = [device.matrix_flops_per_s[rate] for rate in ("bf16", "fp16") if rate in device.matrix_flops_per_s]
+    peak = rates[0] if rates else device.vector_flops_per_s
+    per_clock = peak / (device.num_units * device.clock_hz)
+    return Gemm(wave_overhead=np.minimum(2e-6, 1e-6 * np.power(4096.0 / np.maximum(per_clock, 1.0), 1.8)))
 
 
 def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:

@@ -136,7 +136,7 @@ def test_a_loop_that_fits_the_cache_finds_the_experts_there() -> None:
 
 def test_a_library_has_its_own_defaults_on_any_device() -> None:
     kernel = replace(grouped(8.0), library="sglang-trtllm")
-    fused = parameters.LIBRARIES["grouped_gemm@sglang-trtllm"]["launch"]
+    fused = parameters.LIBRARY_DEFAULTS["grouped_gemm@sglang-trtllm"]["launch"]
     saved = parameters.GroupedGemm().launch - fused
     assert price(grouped(8.0), GPU).seconds - price(kernel, GPU).seconds == pytest.approx(saved)
     own = with_parameters("grouped_gemm@sglang-trtllm", launch=1e-3)
