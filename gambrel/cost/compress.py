@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,19 +73,36 @@ def _grid(sizes: Mapping[str, Array]) -> tuple[int, ...]:
     return np.broadcast_shapes(*(size.shape for size in sizes.values()))
 
 
-def has_arrays(record: Device | object) -> bool:
+class _Seen(NamedTuple):
+    """A device, and whether it holds arrays."""
+
+    device: Device | None
+    arrays: bool
+
+
+_seen = _Seen(None, False)
+"""The device that was looked at last: an evaluation asks for one again and again, and it has a thousand numbers."""
+
+
+def has_arrays(device: Device) -> bool:
     """Whether a device holds what-if arrays, which must keep their axes."""
-    if isinstance(record, float | int | str):
-        return False  # nearly all that a device holds, and this is asked for every kernel
+    global _seen  # noqa: PLW0603  (replaced whole, so that threads see one or the other)
+    seen = _seen
+    if seen.device is not device:
+        _seen = seen = _Seen(device, _holds_array(device))
+    return seen.arrays
+
+
+def _holds_array(record: object) -> bool:
+    if isinstance(record, float):
+        return False
     if isinstance(record, np.ndarray):
         return True
-    if is_dataclass(record):
-        return any(has_arrays(getattr(record, field.name)) for field in fields(record))
-    if isinstance(record, tuple):
-        return any(has_arrays(item) for item in record)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(record, Mapping):
-        return any(has_arrays(item) for item in record.values())  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return False
+        return any(map(_holds_array, cast(Mapping[str, object], record).values()))
+    if isinstance(record, tuple):
+        return any(map(_holds_array, cast(tuple[object, ...], record)))
+    return is_dataclass(record) and any(_holds_array(getattr(record, field.name)) for field in fields(record))
 
 
 def _groups(sizes: Mapping[str, Array]) -> dict[tuple[int, ...], dict[str, Array]]:

@@ -49,7 +49,10 @@ def _layout(value: object, name: str = "") -> Hashable:
     if isinstance(value, tuple):
         return tuple(_layout(item) for item in cast(tuple[object, ...], value))
     if isinstance(value, Mapping):
-        return tuple((key, _layout(item, key)) for key, item in cast(Mapping[str, object], value).items())
+        table = cast(Mapping[str, object], value)
+        if _is_plain(table) and SWITCHES.isdisjoint(table):
+            return tuple(table)
+        return tuple((key, _layout(item, key)) for key, item in table.items())
     return cast(Hashable, value)
 
 
@@ -67,6 +70,8 @@ def _stack(values: Sequence[object], index: NDArray[np.intp]) -> object:
         return tuple(_stack(items, index) for items in zip(*cast(Sequence[tuple[object, ...]], values), strict=True))
     if isinstance(first, Mapping):
         tables = cast(Sequence[Mapping[str, object]], values)
+        if _is_plain(tables[0]) and all(table == tables[0] for table in tables):
+            return tables[0]
         return {key: _stack([table[key] for table in tables], index) for key in tables[0]}
     return first
 
@@ -107,6 +112,13 @@ def _value(value: object, change: Callable[[Number], Number]) -> object:
         return links if any(new is not item for new, item in zip(links, old, strict=True)) else old
     if isinstance(value, Mapping):
         table = cast(Mapping[str, object], value)
+        if _is_plain(table):
+            return table
         items = {key: _value(item, change) for key, item in table.items()}
         return items if any(items[key] is not table[key] for key in items) else table
     return value
+
+
+def _is_plain(table: Mapping[str, object]) -> bool:
+    """Whether a table has only scalars, as nearly all of a device have: a thousand numbers are passed over quickly."""
+    return all(isinstance(item, float) for item in table.values())

@@ -17,7 +17,7 @@ from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device, Number
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
-PIECE_POINTS = 2**15
+PIECE_POINTS = 2**16
 """Points of one piece: their arrays stay in a core's cache and in the allocator's pool."""
 
 METRICS = (

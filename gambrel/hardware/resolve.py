@@ -125,6 +125,11 @@ def override(resolved: Resolved, overrides: Iterable[str]) -> Resolved:
     return replace(resolved, tree=tree, overridden=overridden)
 
 
+def is_relative(value: str) -> bool:
+    """Whether the value of an override is a factor or a share of what the profile has: `1.5x`, `+10%`."""
+    return bool(_FACTOR.fullmatch(value) or _PERCENT.fullmatch(value))
+
+
 def _header(path: Path) -> Mapping:
     return read_tree(path, header_only=True)
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 METADATA = b"gambrel"
 """Under which key a part says what it holds."""
 
-COMPRESSION = "zstd"
-LEVEL = 1
+COMPRESSION = "snappy"
+"""Read everywhere; zstd at level 1 takes half as long again for files that are an eighth smaller."""
 
 __all__ = ["METADATA", "parquet_of", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
 
@@ -57,7 +57,6 @@ def to_parquet(table: "pyarrow.Table", metadata: bytes) -> bytes:
         row_group_size=max(table.num_rows, 1),
         use_dictionary=repeated,  # pyright: ignore[reportArgumentType]  (or names)
         compression=COMPRESSION,
-        compression_level=LEVEL,
     )
     return sink.getvalue().to_pybytes()
 
@@ -73,15 +72,43 @@ def _array(name: str, column: Array | Words, shape: tuple[int, ...]) -> "pyarrow
     import pyarrow
 
     if isinstance(column, Words):
+        missing = np.broadcast_to(column.codes < 0, shape).ravel() if np.any(column.codes < 0) else None
         codes = np.broadcast_to(column.codes, shape).ravel()
-        indices = pyarrow.array(codes, mask=codes < 0) if np.any(column.codes < 0) else pyarrow.array(codes)
-        return pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(column.values, pyarrow.string()))
+        indices = _from_numpy(pyarrow.int32(), codes if missing is None else np.maximum(codes, 0), missing)
+        return pyarrow.DictionaryArray.from_arrays(indices, _texts(column.values))
     values = np.broadcast_to(column, shape).ravel()
     missing = np.isnan(values) if np.any(np.isnan(column)) else None
-    if name in FLAGS or name in COUNTS:
-        kind = np.bool_ if name in FLAGS else np.int64
-        values = (values if missing is None else np.where(missing, 0.0, values)).astype(kind)
-    return pyarrow.array(values, mask=missing)
+    if name in FLAGS:
+        return _from_numpy(pyarrow.bool_(), _bits(values == 1.0), missing, values.size)
+    if name in COUNTS:
+        whole = values if missing is None else np.where(missing, 0.0, values)
+        return _from_numpy(pyarrow.int64(), whole.astype(np.int64), missing)
+    return _from_numpy(pyarrow.float64(), values, missing)
+
+
+def _texts(values: Sequence[str]) -> "pyarrow.Array":
+    import pyarrow
+
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    buffers = (pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(encoded)))
+    return pyarrow.StringArray.from_buffers(len(values), *buffers)
+
+
+def _from_numpy(
+    kind: "pyarrow.DataType", values: NDArray[np.generic], missing: NDArray[np.bool_] | None, size: int | None = None
+) -> "pyarrow.Array":
+    """An array over NumPy's memory; `pyarrow.array` would import pandas to see whether it is given some of that."""
+    import pyarrow
+
+    valid = None if missing is None else pyarrow.py_buffer(_bits(~missing))
+    buffers = [valid, pyarrow.py_buffer(np.ascontiguousarray(values))]
+    return pyarrow.Array.from_buffers(kind, values.size if size is None else size, buffers)
+
+
+def _bits(flags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Flags as Arrow packs them."""
+    return np.packbits(flags, bitorder="little")
 
 
 def read_note(data: bytes) -> dict[str, object] | None:

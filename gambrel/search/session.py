@@ -1,6 +1,7 @@
 """Everything that a process needs to answer parts of a sweep, loaded and compiled from names."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +19,7 @@ from gambrel.frontends.architecture import Architecture, Notes
 from gambrel.hardware.checks import quantities
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import ManyWhatIfs, to_device
+from gambrel.hardware.resolve import is_relative
 from gambrel.runtimes import load_engine
 from gambrel.search.axes import Cell, Part
 from gambrel.search.question import PLAN_ORDER, Question
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
 MOST_CHECKED = 256
-"""Combinations of what-ifs that are all loaded before a sweep begins; of more, each what-if is, alone."""
+"""Combinations of what-ifs that are all loaded before a sweep begins; of more, each what-if with the first others."""
 
 
 class Session:
@@ -47,15 +49,19 @@ class Session:
         self._architecture = load(question.model)
         self._machines = {name: ManyWhatIfs.of(name) for name in question.on}
         self._device = lru_cache(maxsize=1024)(self._load_device)
-        self._values = {path: self._override_values(path, texts) for path, texts in question.overrides.items()}
-        combinations = list(product(*question.overrides.values())) if self._combinations <= MOST_CHECKED else []
-        for on, texts in product(question.on, combinations):
+        for on, texts in product(question.on, self._checked()):
             self._device(on, texts)
+        self._values = {path: self._override_values(path, texts) for path, texts in question.overrides.items()}
         self.inputs = self._inputs()
 
-    @property
-    def _combinations(self) -> int:
-        return int(np.prod([1, *map(len, self.question.overrides.values())]))
+    def _checked(self) -> list[tuple[str, ...]]:
+        """The combinations of what-ifs that are loaded first."""
+        lists = list(self.question.overrides.values())
+        if math.prod(map(len, lists)) <= MOST_CHECKED:
+            return list(product(*lists))
+        first = [texts[0] for texts in lists]
+        others = [(*first[:place], text, *first[place + 1 :]) for place, texts in enumerate(lists) for text in texts]
+        return list(dict.fromkeys(others))
 
     def answers(self, part: Part) -> tuple[Answers, dict[str, Array | Words]]:
         """The columns of a part, and those of its machines and what-ifs."""
@@ -88,15 +94,17 @@ class Session:
 
     def _override_values(self, path: str, texts: tuple[str, ...]) -> Array | Words:
         """The column of a what-if: quantities in SI units, where all are; else as written."""
+        written = Words(np.arange(len(texts), dtype=np.int32), texts)
+        if any(map(is_relative, texts)):
+            return written
         numbers: list[float] = []
-        for on, text in product(self.question.on, texts):
-            profile = self._machines[on].profile((f"{path}={text}",))
+        for text in texts:
+            profile = self._machines[self.question.on[0]].profile((f"{path}={text}",))
             found = {".".join(place): quantity for place, quantity in quantities(profile)}.get(path)
-            if found is not None and found.text == text:
-                numbers.append(found.value)
-        if len(numbers) == len(self.question.on) * len(texts):
-            return np.array(numbers[: len(texts)])
-        return Words(np.arange(len(texts), dtype=np.int32), texts)
+            if found is None or found.text != text:
+                return written
+            numbers.append(found.value)
+        return np.array(numbers)
 
     def _setting_digits(self, part: Part) -> dict[str, NDArray[np.intp]]:
         """The index of each setting's value on every axis but those of lengths."""

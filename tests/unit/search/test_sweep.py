@@ -263,6 +263,16 @@ def test_a_wrong_question_is_an_error_before_anything_is_written(tmp_path: Path,
     assert not (tmp_path / "run").exists()
 
 
+def test_of_many_what_ifs_each_is_checked_before_a_sweep_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gambrel.search.session.MOST_CHECKED", 3)
+    overrides = {"memory.hbm.bandwidth": ["1x", "2x"], "power.tdp": ["1x", "2"]}
+    with pytest.raises(GambrelError, match="power.tdp=2: "):
+        sweep(MODEL, MACHINE, output=tmp_path / "run", columns={}, overrides=overrides)
+    assert not (tmp_path / "run").exists()
+
+
 def test_numbers_of_numpy_and_repeated_values_are_taken_as_they_are_meant(tmp_path: Path) -> None:
     columns = {"batch": np.array([1, 2, 2]), "isl": [64.0], "tp": [None, 1], "kv": [None]}
     run = sweep(MODEL, MACHINE, output=tmp_path / "run", columns=columns)
