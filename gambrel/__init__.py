@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from gambrel.estimation.serving import SteadyState, steady_state
     from gambrel.estimation.table import estimate_table
     from gambrel.search.batch import evaluate_batch  # pyright: ignore[reportUnknownVariableType]  (pyarrow has no types)
+    from gambrel.search.require import require
+    from gambrel.search.sensitivity import sensitivity
     from gambrel.search.sweep import sweep
 
 __version__ = "0.1.0"
@@ -30,6 +32,8 @@ __all__ = [
     "load",
     "machine",
     "predict_kernels",
+    "require",
+    "sensitivity",
     "steady_state",
     "sweep",
 ]
@@ -46,6 +50,8 @@ _HOMES = {
     "load": "gambrel.estimation.api",
     "machine": "gambrel.estimation.api",
     "predict_kernels": "gambrel.calibration.predict",
+    "require": "gambrel.search.require",
+    "sensitivity": "gambrel.search.sensitivity",
     "steady_state": "gambrel.estimation.serving",
     "sweep": "gambrel.search.sweep",
 }

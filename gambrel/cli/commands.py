@@ -80,6 +80,12 @@ COMMANDS = (
         "Needs the extra `plot` (pip install 'gambrel[plot]'). The file needs no network.",
     ),
     Command(
+        "live",
+        "gambrel.cli.live:live",
+        "Write a page with sliders for batch, degrees and machine that estimates as they move.",
+        "One HTML file that needs no network: it has the arithmetic of the estimate as a JavaScript function.",
+    ),
+    Command(
         "compile",
         "gambrel.cli.compile:compile_",
         "Print the IR that an estimate is made from, or its cost table.",

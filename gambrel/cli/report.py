@@ -9,7 +9,8 @@ from gambrel.cli.output import write_file
 from gambrel.cli.question import Counts, PlanOptions, Question, Repeated, WorkloadOptions, read_question
 from gambrel.cli.ranges import parse_count
 from gambrel.errors import Problem, UsageError
-from gambrel.report.make import Asked, make_report, plan_of
+from gambrel.report.asked import Asked
+from gambrel.report.make import make_report, plan_of
 from gambrel.report.page import Report, report_html
 from gambrel.report.points import TableSource, plan_points
 

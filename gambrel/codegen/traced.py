@@ -142,7 +142,11 @@ def lift(builder: Builder, value: Any) -> Ids:
 
 def mapped(builder: Builder, make: Make, *inputs: Any) -> Traced:
     """A node for each element of arrays that broadcast."""
-    arrays = np.broadcast_arrays(*(lift(builder, value) for value in inputs))
+    lifted = [lift(builder, value) for value in inputs]
+    if all(ids.size == 1 for ids in lifted):  # nearly always, and much faster
+        node = np.array(make(builder, [ids.item() for ids in lifted]), dtype=np.int64)
+        return Traced(builder, node.reshape((1,) * max(ids.ndim for ids in lifted)))
+    arrays = np.broadcast_arrays(*lifted)
     nodes = [make(builder, operands) for operands in zip(*(array.ravel().tolist() for array in arrays), strict=True)]
     return Traced(builder, np.array(nodes, dtype=np.int64).reshape(arrays[0].shape))
 

@@ -7,6 +7,7 @@ from types import ModuleType, TracebackType
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.codegen.builder import Builder
 from gambrel.codegen.graph import Graph
@@ -32,7 +33,7 @@ class Trace:
         """An input of the graph; `choices` are all the values that it ever takes, where those are few."""
         return cast(Array, Traced(self._builder, self._builder.input(name, choices)))
 
-    def graph(self, outputs: Mapping[str, Array | float]) -> Graph:
+    def graph(self, outputs: Mapping[str, Array | NDArray[np.bool_] | float]) -> Graph:
         """The graph of some results, each a single number."""
         nodes = {name: int(lift(self._builder, value).item()) for name, value in outputs.items()}
         return self._builder.graph(nodes)

@@ -1,7 +1,7 @@
 """From a question, or a table of answers, to a report: everything that it shows is estimated here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from gambrel.estimation.api import estimate
 from gambrel.estimation.details import intervals
@@ -9,32 +9,11 @@ from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.table import Cell
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
+from gambrel.report.asked import Asked
+from gambrel.report.live import live_fragment
 from gambrel.report.page import Report
 from gambrel.report.points import PlanPoints
 from gambrel.search.sensitivity import MetricName, Sensitivity, sensitivity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One question in full.
-
-    Attributes:
-        model: Library name or path.
-        on: Profile name or path.
-        workload: The batch.
-        plan: How the model is split and stored.
-        devices: How many; None: what the plan takes.
-        overrides: What-ifs on the profile.
-        allow_unpriced: Whether ops without a cost rule may pass.
-    """
-
-    model: str
-    on: str
-    workload: Workload
-    plan: Plan
-    devices: int | None = None
-    overrides: tuple[str, ...] = ()
-    allow_unpriced: bool = False
 
 
 def make_report(asked: Asked, points: PlanPoints | None = None, source: str = "") -> Report:
@@ -71,6 +50,7 @@ def make_report(asked: Asked, points: PlanPoints | None = None, source: str = ""
         sensitivities=_sensitivities(asked, device),
         points=points,
         source=source,
+        live=live_fragment(asked),
     )
 
 

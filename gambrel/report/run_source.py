@@ -13,7 +13,8 @@ import numpy as np
 
 from gambrel.errors import Problem, UsageError
 from gambrel.estimation.table import Cell
-from gambrel.report.make import Asked, plan_of
+from gambrel.report.asked import Asked
+from gambrel.report.make import plan_of
 from gambrel.report.points import Array, Flags
 
 if TYPE_CHECKING:

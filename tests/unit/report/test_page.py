@@ -13,9 +13,10 @@ import pytest
 from gambrel.errors import UsageError
 from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.table import estimate_table
+from gambrel.report.asked import Asked
 from gambrel.report.figures.figure import FAMILY_NAMES
 from gambrel.report.figures.roofline import compute_roofs, roofline_points
-from gambrel.report.make import Asked, make_report, plan_of
+from gambrel.report.make import make_report, plan_of
 from gambrel.report.page import report_html, roofline_html
 from gambrel.report.points import TableSource, plan_points
 
@@ -92,7 +93,9 @@ def page(html):
 def test_it_loads_nothing(page, html):
     assert all(address.startswith("#") for address in page.addresses)
     assert not re.search(r"@import|url\(", page.styles)
-    assert html.count("<script") - html.count("<\\/script") == 4  # figures, plans, plotly.js, the page's own
+    assert (
+        html.count("<script") - html.count("<\\/script") == 6
+    )  # figures, plans, plotly.js, the page's own; two of the sliders
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
     assert policy is not None
     assert policy[1].startswith("default-src 'none';")
