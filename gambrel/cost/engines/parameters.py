@@ -478,18 +478,22 @@ def is_gpu(default: object) -> bool:
     return type(default) in map(type, DEFAULTS.values())
 
 
-def gemm_defaults(device: Device) -> Gemm:
-    """The defaults of `gemm` on a device: a wave costs the less, the more its units multiply in a clock.
+USUAL_CLOCK_HZ = 1.8e9
+"""About the clock of the datacentre GPUs since 2020."""
 
-    Units that multiply 4096 operand pairs and more in a clock are fed by asynchronous copies and write results behind
-    the next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x
-    FLOPs of sixteen bits in a clock.
+
+def gemm_defaults(device: Device) -> Gemm:
+    """The defaults of `gemm` on a device: a wave costs the less, the faster its units multiply.
+
+    Units that do 4096 FLOPs and more in a clock of 1.8 GHz are fed by asynchronous copies and write results behind the
+    next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x FLOPs
+    of sixteen bits in 1/1.8 ns. A device that only has a faster clock is never slower.
 
     Source: the exponent and the bounds follow the values fitted on A100, L40S, H100 and B200.
     """
     rates = [device.matrix_flops_per_s[rate] for rate in ("bf16", "fp16") if rate in device.matrix_flops_per_s]
     peak = rates[0] if rates else device.vector_flops_per_s
-    per_clock = peak / (device.num_units * device.clock_hz)
+    per_clock = peak / (device.num_units * USUAL_CLOCK_HZ)
     return Gemm(wave_overhead=np.minimum(2e-6, 1e-6 * np.power(4096.0 / np.maximum(per_clock, 1.0), 1.8)))
 
 
