@@ -21,6 +21,7 @@ NAMES = (
     "a100-sxm-80gb",
     "a30",
     "a40",
+    "a40-nodes",
     "a800-sxm-80gb",
     "arc-pro-b60",
     "ascend-910b",
