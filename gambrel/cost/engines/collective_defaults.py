@@ -5,7 +5,7 @@ of the bus near those on L40S and on pairs of A100 and H100 cards (PCIe 4.0 and 
 of aiconfigurator 0.12.0 and Vidur; see docs/explanation/cost-model.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from gambrel.cost.engines.parameters import Collective
@@ -107,6 +107,11 @@ def known_of_library(link: Link, op: str, library: str) -> Mapping[str, Number]:
     """What is known of a library's collectives on every device; nothing where they are as those of serving engines."""
     key = f"{op}@{library}"
     return _values(link, key) if key in BY_OPERATION else {}
+
+
+def known_of_libraries(links: Iterable[Link]) -> dict[str, Mapping[str, Number]]:
+    """The same of all libraries over some links, by family as in a profile: `collective_nvlink_all_reduce@nccl`."""
+    return {f"collective_{link.name}_{key}": _values(link, key) for link in links for key in BY_OPERATION if "@" in key}
 
 
 def _values(link: Link, key: str) -> dict[str, Number]:

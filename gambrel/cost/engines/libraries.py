@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gambrel.cost.engines.collective_defaults import known_of_libraries
 from gambrel.cost.engines.parameters import LIBRARIES, LIBRARY_DEFAULTS
 from gambrel.hardware.device import Device, Number
 
@@ -19,7 +20,7 @@ def with_libraries(device: Device, libraries: Sequence[str]) -> Device:
     """
     if not libraries:
         return device
-    known = {**LIBRARY_DEFAULTS, **LIBRARIES}
+    known = {**LIBRARY_DEFAULTS, **LIBRARIES, **known_of_libraries(device.links)}
     given = {**known, **{k: {**known.get(k, {}), **v} for k, v in device.parameters.items()}}
     folded = dict(device.parameters)
     for library in reversed(libraries):

@@ -49,7 +49,7 @@ def test_a_family_that_was_never_measured_has_wide_bounds():
     kernel = Transfer(op="broadcast", message_bytes=1e6, group=8, stride=1)
     fpga = replace(H100, engine="roofline", uncertainty={})
     assert band_of(KERNEL, fpga) == pooled("datasheet")["roofline"]
-    assert band_of(kernel, replace(H100, uncertainty={})) == pooled("transferred").get("collective_nvlink", UNKNOWN)
+    assert band_of(kernel, replace(H100, uncertainty={})) == pooled("datasheet").get("collective_nvlink", UNKNOWN)
 
 
 def test_intervals_widen_from_calibrated_to_datasheet():

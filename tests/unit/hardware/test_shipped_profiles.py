@@ -13,11 +13,14 @@ from gambrel.hardware.resolve import SHIPPED, canonical, shipped_aliases
 
 NAMES = (
     "a10",
+    "a100-dgx-one-port",
     "a100-pcie-40gb",
     "a100-pcie-80gb",
+    "a100-pcie-pairs",
     "a100-sxm-40gb",
     "a100-sxm-80gb",
     "a30",
+    "a40-nodes",
     "a40",
     "a800-sxm-80gb",
     "arc-pro-b60",
@@ -30,6 +33,7 @@ NAMES = (
     "gb300-nvl72",
     "gh200",
     "h100-nvl",
+    "h100-nvl-pairs",
     "h100-pcie",
     "h100-sxm",
     "h20",

@@ -1,11 +1,16 @@
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import product
+from typing import get_args
 
 import numpy as np
 import pytest
 
+from gambrel.cost.engines.collective import START_UPS
+from gambrel.cost.engines.collective_defaults import collective_default
 from gambrel.cost.engines.parameters import DEFAULTS, VARIANTS
-from gambrel.cost.numbers import START_UPS, with_numbers
+from gambrel.cost.kernel import Collective
+from gambrel.cost.numbers import with_numbers
 from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError
 from gambrel.estimation.api import estimate, machine
@@ -25,20 +30,25 @@ def time_power(name: str) -> int:
     return 1 if name.endswith(TIMES) else -1 if name.endswith("_per_s") else 0
 
 
+def values_of(default: object) -> dict[str, float]:
+    return {field.name: getattr(default, field.name) for field in fields(default)}
+
+
 def slower_kernels(device: Device, factor: float) -> Device:
     """The device with the times of its engine's parameters longer by a factor, and their rates lower.
 
     But for the start-ups of transfers, which belong to their link.
     """
-    families = {name.split("@")[0] for name in device.parameters} | set(DEFAULTS)
-    families |= {f"collective_{link.name}" for link in device.links}
     filled = {name: dict(values) for name, values in device.parameters.items()}
-    for family in families & {*DEFAULTS, *(f"collective_{link.name}" for link in device.links)}:
-        default = DEFAULTS[family.split("_")[0] if family.startswith("collective") else family]
-        known = {n: getattr(default, n) for n in default.__dataclass_fields__ if not math.isnan(getattr(default, n))}
-        filled[family] = {**known, **filled.get(family, {})}
+    for family, default in DEFAULTS.items():
+        if family != "collective":
+            filled[family] = {**values_of(default), **filled.get(family, {})}
     for family, values in VARIANTS.items():
         filled[family] = {**values, **filled.get(family, {})}
+    for link, op in product(device.links, get_args(Collective)):
+        family = f"collective_{link.name}"
+        given = {**filled.get(family, {}), **filled.get(f"{family}_{op}", {})}
+        filled[f"{family}_{op}"] = {**values_of(collective_default(link, op)), **given}
     scaled = {
         family: {
             name: value * factor ** (0 if family.startswith("collective") and name in START_UPS else time_power(name))

@@ -7,6 +7,7 @@ import pytest
 from engine_cases import GPU, TPU, decode, gemm, grouped, prefill, stream, transfer
 
 from gambrel.cost.engines import COLD, Residency, parameters, price
+from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.parts import cached_share, memory_seconds, p_norm
 from gambrel.cost.kernel import BOUNDS
 from gambrel.cost.roofline import kernel_bytes, kernel_flops
@@ -208,20 +209,43 @@ def test_decode_kernel_classes_have_their_own_parameters() -> None:
     assert np.floor(price(kernel, replace(GPU, parameters=slow)).seconds).tolist() == [1.0, 2.0, 3.0]
 
 
+NVLINK, IB = GPU.links
+"""400 GB/s and 1 us among 8, 50 GB/s and 5 us beyond."""
+
+
 def test_small_all_gather_is_low_latency_and_large_is_a_ring() -> None:
-    p = parameters.Collective()
+    p = collective_default(NVLINK, "all_gather")
     small, large = transfer(8e3, 8.0, "all_gather"), transfer(8e9, 8.0, "all_gather")
-    low = p.low_latency_launch + 7 * 1e-6 + 7 / 8 * 8e3 / (p.low_latency_efficiency * 400e9)
-    ring = p.ring_launch + 7 * 1e-6 + (7 / 8 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
+    low = p.low_latency_launch + 7 * p.low_latency_hop + 7 / 8 * 8e3 / (p.low_latency_efficiency * 400e9)
+    ring = p.ring_launch + 7 * p.ring_hop + (7 / 8 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
     assert price(small, GPU).seconds == pytest.approx(low)
     assert price(large, GPU).seconds == pytest.approx(ring)
     assert [BOUNDS[int(price(x, GPU).bound)] for x in (small, large)] == ["latency", "network"]
 
 
 def test_a_small_all_reduce_reads_the_buffers_of_all_others() -> None:
-    p = parameters.Collective()
-    one_shot = p.one_shot_launch + 7e-6 + 7 * 1024.0 / (p.low_latency_efficiency * 400e9)
+    p = collective_default(NVLINK, "all_reduce")
+    one_shot = p.one_shot_launch + 7 * p.low_latency_hop + 7 * 1024.0 / (p.low_latency_efficiency * 400e9)
     assert price(transfer(1024.0, 8.0), GPU).seconds == pytest.approx(one_shot)
+
+
+def test_hops_without_measurements_follow_the_latency_of_the_link() -> None:
+    near, far = (replace(NVLINK, latency_s=latency) for latency in (1e-6, 3e-6))
+    p, slower = collective_default(near, "all_gather"), collective_default(far, "all_gather")
+    assert slower.ring_hop == pytest.approx(3 * p.ring_hop)
+    assert slower.low_latency_hop == pytest.approx(3 * p.low_latency_hop)
+    assert slower.ring_launch == p.ring_launch
+
+
+def test_what_is_known_of_a_library_counts_after_what_others_showed_and_before_its_own() -> None:
+    known = known_of_library(NVLINK, "all_reduce", "nccl")
+    family = "collective_nvlink_all_reduce"
+    shown = replace(GPU, parameters={family: {"one_shot_launch": 1e-6, "low_latency_launch": 1e-6}})
+    tiny = replace(transfer(1e-3, 2.0), library="nccl")
+    first = min(known["one_shot_launch"], known["low_latency_launch"])
+    assert price(tiny, shown).seconds == pytest.approx(first + known["low_latency_hop"])
+    own = replace(shown, parameters={**shown.parameters, f"{family}@nccl": {"one_shot_launch": 2e-6}})
+    assert price(tiny, own).seconds == pytest.approx(2e-6 + known["low_latency_hop"])
 
 
 def test_a_call_that_the_host_issues_takes_as_long_as_the_host() -> None:
@@ -277,11 +301,12 @@ def test_narrow_weights_are_widened_at_the_rate_of_the_units() -> None:
 
 
 def test_the_switch_reduces_from_four_members() -> None:
-    p = parameters.Collective()
-    switch = p.ring_launch + 2e-6 + (1 + 1 / 8) * 8e9 / (p.in_network_efficiency * 400e9)
-    assert price(transfer(8e9, 8.0), GPU).seconds == pytest.approx(switch)
-    ring = p.ring_launch + 1e-6 + (2 * 1 / 2 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
-    assert price(transfer(8e9, 2.0), GPU).seconds == pytest.approx(ring)
+    p = collective_default(NVLINK, "all_reduce")
+    fast = replace(GPU, parameters={"collective_nvlink": {"in_network_efficiency": 1.0}})
+    switch = p.ring_launch + 2 * p.ring_hop + (1 + 1 / 8) * 8e9 / 400e9
+    assert price(transfer(8e9, 8.0), fast).seconds == pytest.approx(switch)
+    ring = p.ring_launch + p.ring_hop + (2 * 1 / 2 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
+    assert price(transfer(8e9, 2.0), fast).seconds == pytest.approx(ring)
 
 
 def test_a_hierarchical_collective_is_the_sum_of_its_levels() -> None:
@@ -292,9 +317,44 @@ def test_a_hierarchical_collective_is_the_sum_of_its_levels() -> None:
 
 
 def test_a_permute_between_boxes_takes_one_hop_of_the_outer_link() -> None:
-    p = parameters.Collective()
+    p = collective_default(IB, "permute")
     expected = p.ring_launch + 5e-6 + 1e9 / (p.ring_efficiency * 50e9)
     assert price(transfer(1e9, 4.0, "permute", stride=8.0), GPU).seconds == pytest.approx(expected)
+
+
+def test_devices_that_do_not_fill_a_node_leave_it_early() -> None:
+    alone = replace(transfer(1e9, 2.0, "permute"), per_node=1.0)
+    assert price(alone, GPU).seconds == price(transfer(1e9, 2.0, "permute", stride=8.0), GPU).seconds
+    half = replace(transfer(1e9, 8.0, "all_gather"), per_node=4.0)
+    inner = price(transfer(1e9, 4.0, "all_gather"), GPU).seconds
+    outer = price(transfer(1e9 / 4, 2.0, "all_gather", stride=8.0), GPU).seconds
+    assert price(half, GPU).seconds == pytest.approx(inner + outer)
+
+
+def test_the_devices_of_a_node_share_its_port() -> None:
+    """Over the outer link alone, half as much bandwidth for each of two, a quarter for each of four."""
+    shared = replace(GPU, parameters={"collective_ib": {"sharing": 1.0, "local_passes": 0.0}})
+    p = collective_default(IB, "all_gather")
+
+    def outer(inside: float) -> float:
+        group = replace(transfer(1e10, 2.0 * inside, "all_gather"), per_node=inside)
+        return float(price(group, shared).seconds - price(transfer(1e10, inside, "all_gather"), shared).seconds)
+
+    start = p.ring_launch + p.ring_hop
+    for inside in (1.0, 2.0, 4.0):
+        sent = 1e10 / inside / 2
+        assert outer(inside) == pytest.approx(start + sent / (p.ring_efficiency * 50e9 / inside))
+
+
+def test_cards_on_a_bus_share_host_bridges() -> None:
+    bus = replace(GPU, links=(replace(NVLINK, name="pcie", topology="bus"),))
+    p = collective_default(bus.links[0], "all_gather")
+    assert p.sharing > 1.0
+    for members in (2.0, 4.0, 8.0):
+        bandwidth = p.ring_efficiency * 400e9 / (members / 2) ** p.sharing
+        expected = p.ring_launch + (members - 1) * p.ring_hop
+        expected += ((members - 1) / members + p.local_passes) * 1e10 / bandwidth
+        assert price(transfer(1e10, members, "all_gather"), bus).seconds == pytest.approx(expected)
 
 
 def test_roofline_engine_takes_achievable_fractions() -> None:
