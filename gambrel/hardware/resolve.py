@@ -73,7 +73,8 @@ def canonical(name: str) -> str:
 
 def shipped_names(*, abstract: bool = False) -> tuple[str, ...]:
     """Names of the shipped profiles, sorted; with `abstract`, those of the bases instead."""
-    headers = ((path.stem, _header(path)) for path in sorted(SHIPPED.glob("*.yaml")))
+    paths = sorted(SHIPPED.glob("*.yaml"), key=lambda path: path.stem)
+    headers = ((path.stem, _header(path)) for path in paths)
     return tuple(name for name, header in headers if (_text(header, "abstract") == "true") == abstract)
 
 

@@ -486,8 +486,8 @@ def gemm_defaults(device: Device) -> Gemm:
     """The defaults of `gemm` on a device: a wave costs the less, the faster its units multiply.
 
     Units that do 4096 FLOPs and more in a clock of 1.8 GHz are fed by asynchronous copies and write results behind the
-    next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x FLOPs
-    of sixteen bits in 1/1.8 ns. A device that only has a faster clock is never slower.
+    next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x
+    FLOPs of sixteen bits in 1/1.8 ns. A device that only has a faster clock is never slower.
 
     Source: the exponent and the bounds follow the values fitted on A100, L40S, H100 and B200.
     """

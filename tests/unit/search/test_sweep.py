@@ -268,7 +268,7 @@ def test_of_many_what_ifs_each_is_checked_before_a_sweep_begins(
 ) -> None:
     monkeypatch.setattr("gambrel.search.session.MOST_CHECKED", 3)
     overrides = {"memory.hbm.bandwidth": ["1x", "2x"], "power.tdp": ["1x", "2"]}
-    with pytest.raises(GambrelError, match="power.tdp=2: "):
+    with pytest.raises(GambrelError, match=r"power\.tdp=2: "):
         sweep(MODEL, MACHINE, output=tmp_path / "run", columns={}, overrides=overrides)
     assert not (tmp_path / "run").exists()
 

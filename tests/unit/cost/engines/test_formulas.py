@@ -57,7 +57,9 @@ def test_gemm_with_a_separate_quantise_kernel() -> None:
 def test_gemm_parameters_of_a_rate_come_before_the_family() -> None:
     gpu = replace(GPU, parameters={"gemm": {"launch": 1e-3}, "gemm_fp8": {"launch": 2e-3}})
     eight = replace(gemm(16.0), rate="fp8")
-    assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(2e-3 - parameters.Gemm().launch)
+    assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(
+        2e-3 - parameters.FORMAT_DEFAULTS["gemm_fp8"]["launch"]
+    )
 
 
 def test_a_measuring_loop_finds_its_operands_in_the_cache() -> None:
