@@ -45,6 +45,9 @@ optima."""
 UNMOVED = 0.02
 """A parameter this near to its prior, in ln, is one that the data say nothing about: it is not printed."""
 
+SCALED = {"gemm": ("wave_overhead",)}
+"""Parameters whose default follows from the device: printed, moved or not, for the devices that inherit them."""
+
 QUICK = 8
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
@@ -197,7 +200,8 @@ def run(
     prior = prior_of(target, family, fitted[0][0], only)
     options = CHOICES.get(target.base, ({},)) if target.searches and not only else ({},)
     values, fixed = choose(fitted, family, prior, options)
-    moved = {name: x for name, x in values.items() if only or abs(np.log(x / prior[name])) >= UNMOVED}
+    stated = values if only else SCALED.get(family, ())
+    moved = {name: x for name, x in values.items() if name in stated or abs(np.log(x / prior[name])) >= UNMOVED}
     moved.update(fixed)
     if other is not None:
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]

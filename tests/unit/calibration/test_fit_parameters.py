@@ -1,6 +1,6 @@
 """Fits: known parameters come back, what rows cannot show stays at its prior, and too little is refused."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from gambrel.calibration.measurements import measurements
 from gambrel.calibration.predict import predict_kernels
 from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
 from gambrel.calibration.tables import operation_named
+from gambrel.cost.engines.parameters import gemm_defaults, resolve
 from gambrel.cost.kernel import Gemm, MemoryBound
 from gambrel.errors import PlanError, UsageError
 from gambrel.hardware.load import load_device
@@ -111,6 +112,14 @@ def test_the_prior_is_wider_where_only_defaults_are_known():
     assert dict(zip(known.names, np.exp(known.centre), strict=True))["launch"] == pytest.approx(
         current_values(kernel(), H100)["launch"]
     )
+
+
+@pytest.mark.parametrize("library", ["", "vllm", "sglang"])
+def test_the_values_that_a_fit_starts_from_are_those_that_price(library):
+    eight = replace(kernel(), rate="fp8", a_bytes=1.0, b_bytes=1.0, library=library)
+    for device in (H100, BARE):
+        priced = resolve(gemm_defaults(device), device, "gemm", "fp8", library)
+        assert current_values(eight, device, library) == pytest.approx(asdict(priced))
 
 
 def test_parameters_of_another_vendor_take_no_part():

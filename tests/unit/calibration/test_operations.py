@@ -21,6 +21,26 @@ def calls(name: str, table: dict[str, object]) -> list[Call]:
     return [operation.build(group.rows) for group in operation.groups(read.rows)]
 
 
+@pytest.mark.parametrize(
+    ("backend", "dtype", "kernel_source", "library"),
+    [
+        ("vllm", "fp8_block", "DeepGemmFp8BlockScaledMMKernel", "vllm-deepgemm-eager"),
+        ("vllm", "fp8_block", "torch_ops", "vllm-eager"),
+        ("vllm", "fp8", "CutlassFP8ScaledMMLinearKernel", "vllm"),
+        ("sglang", "int8_wo", "sglang", "sglang-eager"),
+        ("sglang", "fp8_block", "deepgemm", "sglang"),
+    ],
+)
+def test_products_that_a_host_issues_one_by_one_are_of_a_library_of_their_own(
+    backend: str, dtype: str, kernel_source: str, library: str
+) -> None:
+    shape = {"m": [16.0], "n": 4096.0, "k": 4096.0}
+    (call,) = calls("gemm", {**shape, "dtype": dtype, "backend": backend, "kernel_source": kernel_source})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Gemm)
+    assert (kernel.library, kernel.quantized_from_bytes > 0) == (library, dtype != "int8_wo")
+
+
 MLA = {"num_heads": [16.0], "batch": [4.0], "isl": [1.0], "step": [1023.0], "dtype": "bfloat16", "kv_dtype": "fp8"}
 
 
