@@ -30,7 +30,7 @@ Written by `python -m benchmarks.accuracy.grades --write`. Mean absolute error i
 columns on the same rows: those of the shape sites that nothing is ever fitted on (the odd half of a hash of the site).
 
 - *No data of the device*: H100 and H200 have the parameters that are fitted on the other of the two alone; all others
-  have the engine's defaults. Fits on a sibling see at most 200 rows of each kind of call.
+  have the engine's defaults. Fits on a sibling see at most 120 rows of each kind of call.
 - *20 rows a set*: from there, `gambrel.calibration.calibrate` on 20 rows of each set of parameters, which is a number
   format or kernel class of one library (`gemm_fp8@vllm`). Drawn at random with a fixed seed, or *spread*: each the
   farthest from those before it in the logarithms of its sizes, as one would lay out a measurement. Where the other half
