@@ -94,7 +94,7 @@ class Requirements:
     together: Sequence[Need]
     least: Sequence[Need]
     limits: Mapping[MetricName, float]
-    lower_bound: bool
+    lower_bound: bool = False
 
     @property
     def met(self) -> bool:

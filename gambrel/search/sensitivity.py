@@ -103,7 +103,7 @@ class Sensitivity:
     numbers: Sequence[Dependence]
     fixed: float
     counts: Sequence[CountDependence]
-    lower_bound: bool
+    lower_bound: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Plain values only; units are given beside the values."""
