@@ -1,20 +1,21 @@
 """`gambrel plan`: every plan of a space, and the best of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report, terminal_width
-from gambrel.cli.question import Counts, Names, PlanOptions, Question, Repeated, WorkloadOptions, read_question
-from gambrel.cli.ranges import parse_count, parse_counts
+from gambrel.cli.question import Counts, Names, Question, Repeated, SearchedPlan, SearchedWorkload, read_question
+from gambrel.cli.ranges import parse_count, parse_counts, parse_machines
 from gambrel.errors import PlanError, Problem
 from gambrel.estimation.points import Workload
+from gambrel.search.metrics import BY_OPTION
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits
-from gambrel.units import Dimension, QuantityError, parse_quantity
 
 Limit = Annotated[str | None, Parameter(allow_leading_hyphen=True, show_default=False)]
 """A quantity: a negative one is then its own error, not an unknown option."""
@@ -52,20 +53,6 @@ class LimitOptions:
     usd_per_h: Limit = None
 
 
-_LIMITS: Mapping[str, tuple[str, Dimension]] = {
-    "ttft": ("ttft_s", "s"),
-    "tpot": ("tpot_s", "s"),
-    "latency": ("latency_s", "s"),
-    "memory": ("memory_bytes", "B"),
-    "tokens_per_s": ("tokens_per_s", "count"),
-    "tokens_per_s_per_user": ("tokens_per_s_per_user", "count"),
-    "power": ("power_w", "W"),
-    "energy_per_token": ("energy_per_token_j", "J"),
-    "usd_per_million_tokens": ("usd_per_million_tokens", "count"),
-    "usd_per_h": ("usd_per_h", "count"),
-}
-"""Metric and dimension of each limit."""
-
 _SPACE = {
     "strategy": "strategies",
     **{name: name for name in ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches")},
@@ -83,12 +70,12 @@ def plan(
     *,
     on: str,
     devices: Counts = None,
-    workload: WorkloadOptions = WorkloadOptions(),  # noqa: B008  (frozen)
+    workload: SearchedWorkload = SearchedWorkload(),  # noqa: B008  (frozen)
     limits: LimitOptions = LimitOptions(),
     objective: Objective = "tokens_per_s_per_device",
     batching: Literal["static", "continuous"] = "static",
     disaggregated: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    plan: PlanOptions = PlanOptions(),  # noqa: B008
+    plan: SearchedPlan = SearchedPlan(),  # noqa: B008
     front: Names = None,
     top: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10",
     set: Repeated = (),
@@ -104,7 +91,7 @@ def plan(
     Args:
         model: A name of the library (`gambrel models list`), a config.json, or its folder.
         on: Hardware profiles to choose from, between commas.
-        devices: How many, or several numbers to choose from (`8-512*2`).
+        devices: How many, or several numbers to choose from (`8-512*2`) [default: 1].
         workload: Lengths of the requests; batches to choose from.
         limits: What a plan has to meet.
         objective: What is optimised: throughput of one device or of all, latency, ttft, tpot, cost, energy or power.
@@ -121,7 +108,7 @@ def plan(
     from gambrel.search.plan import search
 
     question = read_question(workload, plan, None)
-    machines = [name.strip() for name in on.split(",")]
+    machines = parse_machines(on)
     counts = parse_counts("--devices", devices) if devices is not None else (1,)
     most = parse_count("--top", top)
     if disaggregated:
@@ -205,12 +192,11 @@ def read_limits(options: LimitOptions) -> Limits:
         text: str | None = getattr(options, field.name)
         if text is None:
             continue
-        metric, dimension = _LIMITS[field.name]
+        metric = BY_OPTION[field.name]
         try:
-            values[metric] = parse_quantity(text, dimension)
-        except QuantityError as error:
-            where = f"--{field.name.replace('_', '-')}"
-            problems += [Problem(where=where, what=p.what, why=p.why, fix=p.fix) for p in error.problems]
+            values[metric.name] = read_amount(f"--{field.name.replace('_', '-')}", text, metric.unit)
+        except PlanError as error:
+            problems += error.problems
     if problems:
         raise PlanError(*problems)
     return Limits(**values)

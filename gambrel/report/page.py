@@ -234,7 +234,13 @@ def _row(row: RowEstimate) -> tuple[str, ...]:
 def _counts(sensitivities: Sequence[Sensitivity]) -> str:
     """What half and twice the batch and the lengths would do."""
     rows = [
-        (found.title, each.title, f"{each.value:,}", _factor(each.half), _factor(each.twice))
+        (
+            found.title,
+            each.title,
+            f"{each.value:,}",
+            "-" if each.value == 1 else _factor(each.half),
+            _factor(each.twice),
+        )
         for found in sensitivities
         for each in found.counts
     ]

@@ -10,8 +10,8 @@ from gambrel.estimation.points import Plan
 from gambrel.report.blocks import GAP, count, energy, grid, heading, seconds, size
 from gambrel.search.disaggregated import Disaggregated, DisaggregatedResult, Pool
 from gambrel.search.fleet import Fleet
+from gambrel.search.metrics import METRICS
 from gambrel.search.result import Infeasible, Miss, PlanChoice, PlanResult
-from gambrel.search.targets import METRICS
 from gambrel.units import format_quantity
 
 _SHOWN: Sequence[tuple[str, str, Callable[[float | None], str]]] = (
@@ -48,7 +48,7 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
     asked = f"{cached}{work.isl} prompt + {work.osl} output tokens, {result.batching} batch"
     yield Text(", ".join([asked, *limits]))
     metric = METRICS[result.objective]
-    yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title} ({metric.unit})")
+    yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title}")
 
 
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
@@ -249,5 +249,4 @@ def _miss_text(miss: Miss) -> str:
 
 
 def _value_text(name: str, value: float) -> str:
-    unit = METRICS[name].unit
-    return format_quantity(value, unit) if unit in ("s", "B", "J", "W") else f"{count(value)} {unit}"
+    return format_quantity(value, METRICS[name].unit)

@@ -33,10 +33,11 @@ from gambrel.estimation.resolve import resolve
 from gambrel.estimation.variant import compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device, Link
+from gambrel.search.metrics import Metric
 from gambrel.search.plan import search
 from gambrel.search.result import PlanChoice
 from gambrel.search.space import Space
-from gambrel.search.targets import Limits, Metric, goodness, objective_metric
+from gambrel.search.targets import Limits, goodness, objective_metric
 
 MOST_INSTANCE = 64
 """Devices of the largest instance that is tried; sizes are powers of two and the boards of the machine."""

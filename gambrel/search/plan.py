@@ -20,10 +20,11 @@ from gambrel.frontends.architecture import Architecture
 from gambrel.runtimes import load_engine
 from gambrel.search.candidates import Formats, Group, groups
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
 from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, scan
 from gambrel.search.space import Space
-from gambrel.search.targets import DEFAULT_FRONT, METRICS, Limits, check_front, excess, goodness, objective_metric
+from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, excess, goodness, objective_metric
 
 DIGITS = 12
 """Answers that agree in so many digits are equal; the plan that comes first in the order of the space then wins."""

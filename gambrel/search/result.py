@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from gambrel.estimation.points import Plan, Workload
-from gambrel.search.targets import METRICS
+from gambrel.search.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

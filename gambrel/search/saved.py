@@ -23,10 +23,10 @@ def check_folder(folder: Path) -> None:
         UsageError: It is not empty, is no folder, or cannot be written; or pyarrow is not installed.
     """
     require_pyarrow("a search is saved as Parquet")
-    fix = "Give an empty or a new folder"
+    fix = "Give an empty or a new folder that you may write"
     if folder.exists() and not folder.is_dir():
         raise UsageError(Problem(where=str(folder), what="is not a folder", fix=fix))
-    with writing(folder):
+    with writing(folder, fix):
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(entry.name for entry in folder.iterdir())
         if not names:
@@ -50,7 +50,7 @@ def save(result: PlanResult, folder: Path, *, model: str, overrides: Sequence[st
         UsageError: The folder cannot be written.
     """
     parts: list[dict[str, object]] = []
-    with writing(folder):
+    with writing(folder, "Mend that, and search again into an empty or a new folder"):
         if result.points:
             data = parquet_of([_row(choice) for choice in result.points])
             write_whole(folder / part_name(0), data)

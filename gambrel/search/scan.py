@@ -23,8 +23,9 @@ from gambrel.hardware.device import Device
 from gambrel.runtimes.profile import EngineOverheads
 from gambrel.search.candidates import DEGREES, SAME_LINKS, Group
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS, Metric
 from gambrel.search.space import PARTS, PREFILL_PARTS, REPLICA_BATCHES, SUB_BATCHES, Space
-from gambrel.search.targets import METRICS, Limits, Metric, excess, goodness
+from gambrel.search.targets import Limits, excess, goodness
 
 Batching = Literal["static", "continuous"]
 

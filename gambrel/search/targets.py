@@ -1,4 +1,4 @@
-"""What a search looks for: the metrics, the objective, the limits, and how far a point is from meeting them."""
+"""What a search looks for: the objective, the limits, and how far a point is from meeting them."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -7,44 +7,7 @@ import numpy as np
 
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem, did_you_mean
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One answer of an estimate.
-
-    Attributes:
-        name: As in results.
-        unit: SI, or what it counts.
-        title: For axes and columns.
-        higher_is_better: Whether more of it is better.
-    """
-
-    name: str
-    unit: str
-    title: str
-    higher_is_better: bool = False
-
-
-METRICS: Mapping[str, Metric] = {
-    item.name: item
-    for item in (
-        Metric(name="ttft_s", unit="s", title="time to first token"),
-        Metric(name="tpot_s", unit="s", title="time per output token"),
-        Metric(name="latency_s", unit="s", title="latency of a request"),
-        Metric(name="tokens_per_s", unit="tokens/s", title="throughput", higher_is_better=True),
-        Metric(
-            name="tokens_per_s_per_device", unit="tokens/s", title="throughput of one device", higher_is_better=True
-        ),
-        Metric(name="tokens_per_s_per_user", unit="tokens/s", title="throughput of one user", higher_is_better=True),
-        Metric(name="memory_bytes", unit="B", title="memory of the fullest device"),
-        Metric(name="energy_per_token_j", unit="J", title="energy of an output token"),
-        Metric(name="power_w", unit="W", title="mean power of all devices"),
-        Metric(name="usd_per_million_tokens", unit="$", title="rent per million output tokens"),
-        Metric(name="usd_per_h", unit="$/h", title="rent of all devices"),
-    )
-}
-"""Everything that a search can optimise, limit, or put on an axis of a front."""
+from gambrel.search.metrics import METRICS, Metric
 
 OBJECTIVES: Mapping[str, str] = {
     "tokens_per_s_per_device": "tokens_per_s_per_device",

@@ -44,7 +44,7 @@ def test_infeasible_is_a_result_with_the_tightest_limit(cli):
     assert tightest["metric"] == "ttft_s"
     assert tightest["gap"] == pytest.approx(tightest["reached"] - 1e-6)
     assert answer["infeasible"]["nearest"]["ttft_s"] == tightest["reached"]
-    assert "Tightest: time to first token 1 us" in cli(*QUESTION, *NARROW, "--ttft", "1us").stdout
+    assert "Tightest: TTFT 1 us" in cli(*QUESTION, *NARROW, "--ttft", "1us").stdout
 
 
 def test_contradictory_limits_name_the_one_that_is_missed_most(cli):

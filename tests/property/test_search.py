@@ -20,9 +20,10 @@ from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.hf import architecture_from_config
 from gambrel.passes.strategies import STRATEGIES
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS
 from gambrel.search.plan import search
 from gambrel.search.space import Space, divisors
-from gambrel.search.targets import METRICS, OBJECTIVES, Limits
+from gambrel.search.targets import OBJECTIVES, Limits
 
 BATCHES = (6, 16)
 RELATIVE = 1e-9
