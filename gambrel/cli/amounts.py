@@ -1,7 +1,7 @@
 """Limits and targets as options state them: `30ms`, `2 GB`, `1500`."""
 
 from gambrel.errors import PlanError, Problem
-from gambrel.units import Dimension, QuantityError, parse_quantity_as
+from gambrel.units import Dimension, QuantityError, parse_quantity
 
 _EXAMPLES: dict[Dimension, str] = {"s": "30 ms", "count": "1500"}
 """Where those of the units are no amounts to ask for."""
@@ -13,9 +13,9 @@ def read_amount(option: str, text: str, unit: Dimension) -> float:
     Raises:
         PlanError: It cannot be read, measures something else, or is not above zero.
     """
-    money = unit.startswith("USD")
+    bare_money = unit.startswith("USD") and text[-1:].isdigit()
     try:
-        value, _ = parse_quantity_as(text, (unit, "count") if money else (unit,))
+        value = parse_quantity(f"{text} {unit}" if bare_money else text, unit)
     except QuantityError as error:
         (problem,) = error.problems
         example = unit in _EXAMPLES and problem.fix.startswith("Write")

@@ -136,7 +136,7 @@ def plan(
         overrides=set,
     )
     if output is not None:
-        save(result, output, model=model, overrides=set)
+        save(result, output)
     if format == "json":
         print_json(result.to_dict())
         return

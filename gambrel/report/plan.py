@@ -1,6 +1,7 @@
 """A plan search for the terminal: the best plans, the front, what was left out, or what cannot be met."""
 
 from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -25,6 +26,9 @@ _SHOWN: Sequence[tuple[str, str, Callable[[float | None], str]]] = (
     ("memory_bytes", "memory", size),
 )
 """Answers, those that a narrow terminal does without last."""
+
+LEAST_PLAN = 22
+"""Columns of a terminal that are kept for what a plan does."""
 
 MOST_OF_FRONT = 12
 
@@ -54,55 +58,78 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     several = len(result.machines) > 1
     if result.infeasible is not None:
-        yield from _infeasible(result.infeasible, width, several=several)
+        yield from _infeasible(result.infeasible, result.objective, width, several=several)
         return
     yield heading("Best plans, the best batch of each")
-    yield _table(result.best, width, machines=several)
+    yield _table(result.best, result.objective, width, machines=several)
     front = result.front
     step = max(-(-len(front) // MOST_OF_FRONT), 1)
     shown = [*front[::step], *([front[-1]] if (len(front) - 1) % step else [])]
     names = " and ".join(METRICS[name].title for name in result.front_metrics)
     some = f", {len(shown)} of {len(front)} points" if len(shown) < len(front) else ""
     yield heading(f"Pareto front of {names}{some}")
-    yield _table(shown, width, machines=several)
+    yield _table(shown, result.objective, width, machines=several)
     yield heading("Reproduce the first")
     yield Text(command(result, result.best[0]))
 
 
-def _infeasible(infeasible: Infeasible, width: int, *, several: bool) -> Iterator[RenderableType]:
+def _infeasible(infeasible: Infeasible, objective: str, width: int, *, several: bool) -> Iterator[RenderableType]:
     yield heading("Infeasible", style="bold red")
-    miss = infeasible.tightest
-    alone = "nothing fits" if infeasible.nearest is None else "no plan reaches it"
-    reason = alone if miss in infeasible.alone else "no plan meets it together with the others"
-    yield Text(f"Tightest: {_miss_text(miss)}: {reason}.")
-    others = [each for each in (*infeasible.alone, *infeasible.together) if each.metric != miss.metric]
-    for each in {other.metric: other for other in others}.values():
-        yield Text(f"Also: {_miss_text(each)}.")
+    yield from map(Text, infeasible_lines(infeasible))
     if infeasible.nearest is not None:
         yield heading("The plan that comes nearest")
-        yield _table([infeasible.nearest], width, machines=several)
+        yield _table([infeasible.nearest], objective, width, machines=several)
 
 
-def _table(choices: Sequence[PlanChoice], width: int, *, machines: bool) -> RenderableType:
+def infeasible_lines(infeasible: Infeasible) -> Iterator[str]:
+    """The limit that is missed the most, what else is missed, and what would help where nothing fits."""
+    tightest = infeasible.tightest
+    if infeasible.nearest is None:
+        need, there, gap = map(size, (tightest.reached, tightest.limit, tightest.gap))
+        yield f"Tightest: memory: {need} of a device is the least that is needed, {there} is there, {gap} too little."
+        yield "More devices, larger ones, or smaller formats (--plan.weights fp8 --plan.kv fp8) would make room."
+        return
+    alone = {miss.metric for miss in infeasible.alone}
+    if tightest.metric in alone:
+        yield f"Tightest: {_miss_text(tightest, 'the best')}: no plan reaches it."
+    else:
+        text = _miss_text(tightest, "what the nearest plan has")
+        yield f"Tightest: {text}: each limit can be met, but not all together."
+    for miss in infeasible.alone:
+        if miss.metric != tightest.metric:
+            yield f"No plan reaches this either: {_miss_text(miss, 'the best')}."
+    for miss in infeasible.together:
+        if miss.metric not in {tightest.metric, *alone}:
+            yield f"The nearest plan also misses: {_miss_text(miss, 'what it has')}."
+
+
+def _table(choices: Sequence[PlanChoice], objective: str, width: int, *, machines: bool) -> RenderableType:
     left = [("machine", [choice.machine for choice in choices])] if machines else []
     left += [
         ("devices", [str(choice.devices) for choice in choices]),
         ("batch", [str(choice.workload.batch) for choice in choices]),
         ("plan", [choice_text(choice) for choice in choices]),
     ]
-    answers = [
-        (head, [show(choice.metrics.get(name)) for choice in choices])
+    answers = {
+        name: (head, [show(choice.metrics.get(name)) for choice in choices])
         for name, head, show in _SHOWN
         if any(name in choice.metrics for choice in choices)
-    ]
-    room = width - sum(max(map(len, (head, *cells))) + GAP for head, cells in left)
-    kept: list[tuple[str, list[str]]] = []
-    for head, cells in answers:
-        room -= max(map(len, (head, *cells))) + GAP
+    }
+    longest = max(len(word) for text in left[-1][1] for word in text.split())
+    room = width - max(longest, LEAST_PLAN) - sum(_width(column) for column in left[:-1])
+    kept: set[str] = set()
+    for name in sorted(answers, key=lambda name: name != objective):  # what was asked for is never left out
+        room -= _width(answers[name])
         if room >= 0 or len(kept) < 3:
-            kept.append((head, cells))
-    heads, columns = zip(*left[:-1], *kept, left[-1], strict=True)
+            kept.add(name)
+    shown = [column for name, column in answers.items() if name in kept]
+    heads, columns = zip(*left[:-1], *shown, left[-1], strict=True)
     return grid(zip(*columns, strict=True), right=range(len(heads) - 1), head=heads)
+
+
+def _width(column: tuple[str, list[str]]) -> int:
+    head, cells = column
+    return max(map(len, (head, *cells))) + GAP
 
 
 def disaggregated_report(result: DisaggregatedResult) -> list[RenderableType]:
@@ -199,18 +226,24 @@ def plan_choices(plan: Plan) -> str:
 
 
 def command(result: PlanResult, choice: PlanChoice) -> str:
-    """The command that estimates a plan."""
+    """The command that gives the answers of one plan: of a continuous batch, which `estimate` has not, a search."""
     plan, work = choice.plan, choice.workload
-    words = ["gambrel estimate", result.model, "--on", choice.machine, "--batch", str(work.batch)]
-    words += ["--isl", str(work.isl), "--osl", str(work.osl)]
+    continuous = result.batching == "continuous"
+    words = ["gambrel", "plan" if continuous else "estimate", result.named, "--on", choice.machine]
+    words += ["--devices", str(choice.devices), "--batching", "continuous"] if continuous else []
+    words += ["--batch", str(work.batch), "--isl", str(work.isl), "--osl", str(work.osl)]
     words += ["--prefix", str(work.prefix)] if work.prefix else []
     for name in ("strategy", "tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches"):
         words += [f"--plan.{name.replace('_', '-')}", str(getattr(plan, name))]
-    for name in ("prefill_chunk", "placement", "weights", "experts", "activations", "kv"):
+    chunk = work.isl if continuous and plan.prefill_chunk is None else plan.prefill_chunk  # open, it would be searched
+    words += ["--plan.prefill-chunk", str(chunk)] if chunk else []
+    for name in ("placement", "weights", "experts", "activations", "kv"):
         value = getattr(plan, name)
-        words += [f"--plan.{name.replace('_', '-')}", str(value)] if value and value != PLACEMENTS[0] else []
+        words += [f"--plan.{name}", str(value)] if value and (continuous or value != PLACEMENTS[0]) else []
     words += ["--plan.engine", plan.engine] if plan.engine != "ideal" else []
-    return " ".join(words)
+    for override in result.overrides:
+        words += ["--set", override]
+    return " ".join(map(quote, words))
 
 
 def _counts(result: PlanResult) -> Iterator[RenderableType]:
@@ -240,12 +273,9 @@ def _limit_text(name: str, value: float) -> str:
     return f"{metric.title} {'≥' if metric.higher_is_better else '≤'} {_value_text(name, value)}"
 
 
-def _miss_text(miss: Miss) -> str:
-    title = METRICS[miss.metric].title
-    if miss.metric == "memory_bytes":
-        return f"memory of a device {size(miss.limit)}, {size(miss.reached)} is the least that is needed"
-    reached, gap = _value_text(miss.metric, miss.reached), _value_text(miss.metric, miss.gap)
-    return f"{title} {_value_text(miss.metric, miss.limit)} is asked, {reached} is the best, off by {gap}"
+def _miss_text(miss: Miss, reached_is: str) -> str:
+    limit, reached, gap = (_value_text(miss.metric, value) for value in (miss.limit, miss.reached, miss.gap))
+    return f"{METRICS[miss.metric].title} {limit} is asked, {reached} is {reached_is}, off by {gap}"
 
 
 def _value_text(name: str, value: float) -> str:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +90,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         GambrelError: The model, a profile, a name or a limit is wrong, or no plan of the space can run. A space without
             a plan that meets the limits is a result.
     """
-    architecture, choices = load(model), space or Space()
+    architecture, choices, overrides = load(model), space or Space(), tuple(overrides)
     names = (on,) if isinstance(on, MachineName) else tuple(on)
     counts = (devices,) if isinstance(devices, int) else tuple(devices)
     check_front(front_metrics)
@@ -102,19 +103,20 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         top=top,
         points=points,
     )
-    machines = list(_machines(names, counts, tuple(overrides), choices.engine))
+    machines = list(_machines(names, counts, overrides, choices.engine))
     _check_known([each for each in machines if each.devices == counts[0]], aim)
     pruned: Counter[str] = Counter()
     found, notes = _Found(), dict[str, MachineNote]()
     for each in machines:
         for group in groups(architecture, each.device, each.devices, choices, aim.work, pruned):
-            notes.setdefault(each.device.name, _note(each, group))
+            notes.setdefault(each.name, _note(each, group))
             found.kinds.append((each, group.formats, group.strategy))
             for scanned in scan(group, each, choices, aim, pruned):
                 found.add(scanned, len(found.kinds) - 1)
     if not found.parts:
         raise _nothing(architecture, machines, pruned)
-    return _result(architecture, found, aim, tuple(notes.values()), pruned)
+    result = _result(architecture, found, aim, tuple(notes.values()), pruned)
+    return replace(result, named=_named(model, architecture.name), overrides=tuple(overrides))
 
 
 def _machines(
@@ -127,7 +129,13 @@ def _machines(
     for name in names:
         device = machine(name, overrides)
         for count in counts:
-            yield Machine(device=device, devices=count, rates=rates_of(device), engine=overheads)
+            named = _named(name, device.name)
+            yield Machine(name=named, device=device, devices=count, rates=rates_of(device), engine=overheads)
+
+
+def _named(given: object, own: str) -> str:
+    """A model or a machine as it was named, so that a command finds it again; else by its own name."""
+    return str(given) if isinstance(given, str | Path) else own
 
 
 def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
@@ -144,7 +152,7 @@ def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
     for each in machines:
         if wanted & {"usd_per_million_tokens", "usd_per_h"} and each.device.price_usd_per_h is None:
             what, fix = "the profile has no price", "Give one: --set price.rent=2USD/h"
-            problems.append(Problem(where=each.device.name, what=what, fix=fix))
+            problems.append(Problem(where=each.name, what=what, fix=fix))
     if problems:
         raise PlanError(*problems)
 
@@ -152,7 +160,7 @@ def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
 def _note(each: Machine, group: Group) -> MachineNote:
     device = each.device
     return MachineNote(
-        machine=device.name,
+        machine=each.name,
         title=device.title,
         profile_hash=device.profile_hash,
         grades=grades(device, group.variant),
@@ -183,7 +191,7 @@ def _result(
     met = np.flatnonzero(table["misses"] <= 1.0)
     value = _rounded(goodness(aim.objective, table[aim.objective.name]))
     order = met[np.lexsort((met, -value[met]))]
-    shown = _first_of_each(table, order)[: aim.top]
+    shown = _first_of_each(found, table, order, value[order])[: aim.top]
     columns = np.stack([_rounded(goodness(METRICS[name], table[name])) for name in aim.front], axis=1)
     on_front = met[front(columns[met])]
     best = [_choice(found, table, row, aim) for row in shown.tolist()]
@@ -213,11 +221,20 @@ def _rounded(values: Array) -> Array:
     return np.where(np.isfinite(rounded), rounded, values)
 
 
-def _first_of_each(table: Columns, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The first row of each machine, strategy, formats and degrees."""
-    keys = np.stack([table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")], axis=1)
-    _, first = np.unique(keys, axis=0, return_index=True)
-    return order[np.sort(first)]
+def _first_of_each(found: _Found, table: Columns, order: NDArray[np.intp], value: Array) -> NDArray[np.intp]:
+    """The first row of each machine, strategy, formats and degrees.
+
+    More replicas of a plan that do neither better nor worse are the same plan on more devices, and not shown again.
+    """
+    kinds = [(each.name, formats, strategy) for each, formats, strategy in found.kinds]
+    first_kind = np.array([kinds.index(kind) for kind in kinds], dtype=np.float64)
+    columns = {name: table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")}
+    columns |= {"same": first_kind[columns["kind"].astype(np.intp)], "value": value}
+    rows = np.arange(len(order))
+    for names in (("kind", "tp", "pp", "dp", "cp", "ep"), ("same", "tp", "pp", "cp", "ep", "value")):
+        _, first = np.unique(np.stack([columns[name][rows] for name in names], axis=1), axis=0, return_index=True)
+        rows = rows[np.sort(first)]
+    return order[rows]
 
 
 def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
@@ -244,7 +261,7 @@ def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
     )
     metrics = {name: float(table[name][row]) for name in METRICS}
     return PlanChoice(
-        machine=each.device.name,
+        machine=each.name,
         devices=each.devices,
         workload=replace(aim.work, batch=int(cells["batch"])),
         plan=plan,

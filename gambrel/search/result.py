@@ -12,7 +12,7 @@ class PlanChoice:
     """One plan with its answers.
 
     Attributes:
-        machine: Name of the hardware profile.
+        machine: The hardware profile as it was named.
         devices: How many.
         workload: Lengths and batch; in a continuous batch the requests in flight.
         plan: Complete: an estimate of it gives the same answers.
@@ -100,7 +100,7 @@ class MachineNote:
     """A machine that was searched.
 
     Attributes:
-        machine: Name of the hardware profile.
+        machine: The hardware profile as it was named.
         title: For people.
         profile_hash: Of the profile with all overrides.
         grades: Where the engine parameters of each family come from.
@@ -122,7 +122,7 @@ class PlanResult:
         batching: `static`: one batch is prefilled, then decoded; `continuous`: requests are replaced as they end.
         objective: What was optimised.
         limits: What had to be met.
-        best: The best batch of each strategy, degrees and formats, best first.
+        best: The best batch of each strategy, degrees and formats, best first; replicas that do equally well are one.
         front: Plans that no other beats in all of `front_metrics`.
         front_metrics: Axes of the front.
         points: The best point of each plan and batch that meets the limits, and the front, where they were asked for.
@@ -131,6 +131,8 @@ class PlanResult:
         machines: What was searched.
         assumptions: In words.
         version: Of this project.
+        named: The model as it was named: a library name or a path.
+        overrides: What-ifs on the profiles.
     """
 
     model: str
@@ -147,6 +149,8 @@ class PlanResult:
     machines: Sequence[MachineNote]
     assumptions: Sequence[str]
     version: str
+    named: str = ""
+    overrides: Sequence[str] = ()
 
     @property
     def feasible(self) -> bool:
@@ -178,4 +182,6 @@ class PlanResult:
             "machines": [asdict(note) for note in self.machines],
             "assumptions": list(self.assumptions),
             "version": self.version,
+            "named": self.named,
+            "overrides": list(self.overrides),
         }

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,14 +37,12 @@ def check_folder(folder: Path) -> None:
         raise UsageError(Problem(where=str(folder), what=what, why="nothing is overwritten", fix=fix))
 
 
-def save(result: PlanResult, folder: Path, *, model: str, overrides: Sequence[str] = ()) -> None:
+def save(result: PlanResult, folder: Path) -> None:
     """Write the points of a search, which asked for them, and what was asked.
 
     Args:
         result: With its points; without any, only the manifest is written.
         folder: As `check_folder` left it.
-        model: As it was named: a report loads it again.
-        overrides: What-ifs on the profiles.
 
     Raises:
         UsageError: The folder cannot be written.
@@ -57,14 +55,15 @@ def save(result: PlanResult, folder: Path, *, model: str, overrides: Sequence[st
             record = {"file": part_name(0), "first_row": 0, "rows": len(result.points), "bytes": len(data)}
             parts.append({**record, "sha256": hashlib.sha256(data).hexdigest()})
         question = {
-            "model": model,
+            "model": result.named,
             "on": [note.machine for note in result.machines],
-            "overrides": {path: [text] for path, _, text in (each.partition("=") for each in overrides)},
+            "overrides": {path: [text] for path, _, text in (each.partition("=") for each in result.overrides)},
             "batching": result.batching,
             "objective": result.objective,
             "limits": dict(result.limits),
         }
-        answer = {key: value for key, value in result.to_dict().items() if key not in ("model", "version")}
+        elsewhere = ("model", "named", "overrides", "version")
+        answer = {key: value for key, value in result.to_dict().items() if key not in elsewhere}
         manifest = {
             "schema": SCHEMA,
             "kind": "plan",

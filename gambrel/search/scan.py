@@ -71,8 +71,9 @@ class Aim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A device in some number, with the engine that runs on it."""
+    """A device in some number, with the engine that runs on it, as it was named."""
 
+    name: str
     device: Device
     devices: int
     rates: Rates
