@@ -7,11 +7,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gambrel.estimation.placement import PLACEMENTS
-from gambrel.estimation.points import Plan
+from gambrel.estimation.points import Plan, Workload
 from gambrel.report.blocks import GAP, count, energy, grid, heading, seconds, size
-from gambrel.search.disaggregated import Disaggregated, DisaggregatedResult, Pool
+from gambrel.search.disaggregated import DisaggregatedResult
 from gambrel.search.fleet import Fleet
 from gambrel.search.metrics import METRICS
+from gambrel.search.pools import Disaggregated, Pool
 from gambrel.search.result import Infeasible, Miss, PlanChoice, PlanResult
 from gambrel.units import format_quantity
 
@@ -47,12 +48,21 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
     machines = " or ".join(note.title for note in result.machines)
     yield Text(f"{result.model} on {machines}", style="bold")
     work = result.workload
+    limits = [limit_text(name, value) for name, value in result.limits.items()]
+    yield Text(", ".join([f"{lengths_text(work)}, {result.batching} batch", *limits]))
+    yield Text(goal_text(result.objective))
+
+
+def lengths_text(work: Workload) -> str:
+    """`4000 prompt + 500 output tokens`."""
     cached = f"{work.prefix} cached + " if work.prefix else ""
-    limits = [_limit_text(name, value) for name, value in result.limits.items()]
-    asked = f"{cached}{work.isl} prompt + {work.osl} output tokens, {result.batching} batch"
-    yield Text(", ".join([asked, *limits]))
-    metric = METRICS[result.objective]
-    yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title}")
+    return f"{cached}{work.isl} prompt + {work.osl} output tokens"
+
+
+def goal_text(objective: str) -> str:
+    """`most output tokens/s`."""
+    metric = METRICS[objective]
+    return f"{'most' if metric.higher_is_better else 'least'} {metric.title}"
 
 
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
@@ -73,7 +83,9 @@ def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     yield Text(command(result, result.best[0]))
 
 
-def _infeasible(infeasible: Infeasible, objective: str, width: int, *, several: bool) -> Iterator[RenderableType]:
+def _infeasible(
+    infeasible: Infeasible[PlanChoice], objective: str, width: int, *, several: bool
+) -> Iterator[RenderableType]:
     yield heading("Infeasible", style="bold red")
     yield from map(Text, infeasible_lines(infeasible))
     if infeasible.nearest is not None:
@@ -81,7 +93,7 @@ def _infeasible(infeasible: Infeasible, objective: str, width: int, *, several: 
         yield _table([infeasible.nearest], objective, width, machines=several)
 
 
-def infeasible_lines(infeasible: Infeasible) -> Iterator[str]:
+def infeasible_lines(infeasible: Infeasible[PlanChoice] | Infeasible[Disaggregated]) -> Iterator[str]:
     """The limit that is missed the most, what else is missed, and what would help where nothing fits."""
     tightest = infeasible.tightest
     if infeasible.nearest is None:
@@ -133,39 +145,51 @@ def _width(column: tuple[str, list[str]]) -> int:
 
 
 def disaggregated_report(result: DisaggregatedResult) -> list[RenderableType]:
-    """The best pairs of pools, or that none meets the limits."""
+    """The best pairs of pools, or why none meets the limits."""
     work = result.workload
-    limits = [_limit_text(name, value) for name, value in result.limits.items()]
-    asked = f"{work.isl} prompt + {work.osl} output tokens, prefill and decode on devices of their own"
+    limits = [limit_text(name, value) for name, value in result.limits.items()]
+    asked = f"{lengths_text(work)}, prefill and decode on devices of their own"
+    machines = " or ".join(note.title for note in result.machines)
     parts: list[RenderableType] = [
-        Text(f"{result.model} on {result.devices} devices", style="bold"),
+        Text(f"{result.model} on {result.devices} devices: {machines}", style="bold"),
         Text(", ".join([asked, *limits])),
+        Text(goal_text(result.objective)),
     ]
-    if not result.best:
-        text = f"None of {result.pairs:,} pairs of plans meets the limits."
-        return [*parts, heading("Infeasible", style="bold red"), Text(text)]
-    head = ("TTFT", "TPOT", "tokens/s", "/device", "bound", "pools")
+    if result.infeasible is None:
+        parts += [heading("Best pairs: prefill above decode"), _pairs_table(result.best, result.objective)]
+        parts += [heading("Caches"), Text(cache_text(result.best[0]))]
+    else:
+        parts += [heading("Infeasible", style="bold red"), *map(Text, infeasible_lines(result.infeasible))]
+        nearest = result.infeasible.nearest
+        if nearest is not None:
+            parts += [heading("The pair that comes nearest"), _pairs_table([nearest], result.objective)]
+    return [*parts, *_basis(result)]
+
+
+def _pairs_table(pairs: Sequence[Disaggregated], objective: str) -> RenderableType:
+    shown = [
+        each for each in _SHOWN if each[0] in ("ttft_s", "tpot_s", "tokens_per_s", "tokens_per_s_per_device", objective)
+    ]
     rows = [
         (
-            seconds(each.metrics["ttft_s"]),
-            seconds(each.metrics["tpot_s"]),
-            count(each.metrics["tokens_per_s"]),
-            count(each.metrics["tokens_per_s_per_device"]),
+            *(show(each.metrics.get(name)) for name, _, show in shown),
             each.bound,
-            f"{_pool_text(each.prefill)}\n{_pool_text(each.decode)}",
+            f"{pool_text(each.prefill)}\n{pool_text(each.decode)}",
         )
-        for each in result.best
+        for each in pairs
     ]
-    parts += [heading("Best pairs: prefill above decode"), grid(rows, right=range(4), head=head)]
-    return [*parts, heading("Caches"), Text(_cache_text(result.best[0]))]
+    head = (*(title for _, title, _ in shown), "bound", "pools")
+    return grid(rows, right=range(len(shown)), head=head)
 
 
-def _pool_text(pool: Pool) -> str:
+def pool_text(pool: Pool) -> str:
+    """`2 x 4 h100-sxm, batch 32: megatron tp4`."""
     name = f"{pool.instances} x {pool.devices} {pool.machine}"
     return f"{name}, batch {pool.batch}: {plan_choices(pool.plan)}"
 
 
-def _cache_text(best: Disaggregated) -> str:
+def cache_text(best: Disaggregated) -> str:
+    """What is sent between the pools."""
     moved = format_quantity(best.cache_bytes, "B")
     return f"{moved} of each prompt over {best.link}: {seconds(best.transfer_s)} for the prompts of one prefill"
 
@@ -258,7 +282,7 @@ def _counts(result: PlanResult) -> Iterator[RenderableType]:
     yield grid(rows, right=(0,))
 
 
-def _basis(result: PlanResult) -> Iterator[RenderableType]:
+def _basis(result: PlanResult | DisaggregatedResult) -> Iterator[RenderableType]:
     yield heading("What it rests on")
     rows = [("assumed", text) for text in result.assumptions]
     for note in result.machines:
@@ -268,7 +292,8 @@ def _basis(result: PlanResult) -> Iterator[RenderableType]:
     yield grid([*rows, ("gambrel", result.version)])
 
 
-def _limit_text(name: str, value: float) -> str:
+def limit_text(name: str, value: float) -> str:
+    """`TTFT ≤ 2 s`."""
     metric = METRICS[name]
     return f"{metric.title} {'≥' if metric.higher_is_better else '≤'} {_value_text(name, value)}"
 

@@ -25,7 +25,7 @@ from gambrel.search.metrics import METRICS
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
 from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, scan
 from gambrel.search.space import Space
-from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, excess, goodness, objective_metric
+from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, goodness, missed_by, objective_metric
 
 DIGITS = 12
 """Answers that agree in so many digits are equal; the plan that comes first in the order of the space then wins."""
@@ -116,7 +116,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     if not found.parts:
         raise _nothing(architecture, machines, pruned)
     result = _result(architecture, found, aim, tuple(notes.values()), pruned)
-    return replace(result, named=_named(model, architecture.name), overrides=tuple(overrides))
+    return replace(result, named=named(model, architecture.name), overrides=tuple(overrides))
 
 
 def _machines(
@@ -129,11 +129,11 @@ def _machines(
     for name in names:
         device = machine(name, overrides)
         for count in counts:
-            named = _named(name, device.name)
-            yield Machine(name=named, device=device, devices=count, rates=rates_of(device), engine=overheads)
+            own = named(name, device.name)
+            yield Machine(name=own, device=device, devices=count, rates=rates_of(device), engine=overheads)
 
 
-def _named(given: object, own: str) -> str:
+def named(given: object, own: str) -> str:
     """A model or a machine as it was named, so that a command finds it again; else by its own name."""
     return str(given) if isinstance(given, str | Path) else own
 
@@ -269,7 +269,7 @@ def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
     )
 
 
-def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible:
+def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible[PlanChoice]:
     fitting = np.flatnonzero(np.isfinite(table["misses"]))
     if not len(fitting):
         row = int(np.nanargmin(table["memory_bytes"]))
@@ -277,18 +277,9 @@ def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible:
         limit, need = float(np.asarray(each.device.memory_bytes)), float(table["memory_bytes"][row])
         miss = Miss(metric="memory_bytes", limit=limit, reached=need, gap=need - limit, ratio=need / limit)
         return Infeasible(tightest=miss, alone=(miss,), together=(), nearest=None)
-    nearest = int(fitting[np.argmin(table["misses"][fitting])])
-    alone: list[Miss] = []
-    together: list[Miss] = []
-    for name, limit in aim.limits.given():
-        best = fitting[np.argmin(excess(name, table[name][fitting], limit))]
-        for row, misses in ((best, alone), (nearest, together)):
-            value = float(table[name][row])
-            ratio = float(excess(name, np.asarray(value), limit))
-            if ratio > 1.0:
-                misses.append(Miss(metric=name, limit=limit, reached=value, gap=abs(value - limit), ratio=ratio))
-    worst = max(alone or together, key=lambda miss: miss.ratio)
-    return Infeasible(tightest=worst, alone=alone, together=together, nearest=_choice(found, table, nearest, aim))
+    missed = missed_by({name: table[name][fitting] for name in METRICS}, aim.limits)
+    nearest = _choice(found, table, int(fitting[missed.nearest]), aim)
+    return Infeasible(tightest=missed.tightest, alone=missed.alone, together=missed.together, nearest=nearest)
 
 
 def _assumptions(aim: Aim) -> tuple[str, ...]:

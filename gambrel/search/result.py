@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Generic, TypeVar
 
 from gambrel.estimation.points import Plan, Workload
 from gambrel.search.metrics import METRICS
@@ -55,9 +56,12 @@ class Miss:
     ratio: float
 
 
+Nearest = TypeVar("Nearest")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Infeasible:
-    """Why there is no plan.
+class Infeasible(Generic[Nearest]):
+    """Why there is no plan, or no pair of pools.
 
     Attributes:
         tightest: The limit that is missed by the largest factor: by the best plan for it where no plan meets it, else
@@ -70,7 +74,7 @@ class Infeasible:
     tightest: Miss
     alone: Sequence[Miss]
     together: Sequence[Miss]
-    nearest: PlanChoice | None
+    nearest: Nearest | None
 
     def __str__(self) -> str:
         miss = self.tightest
@@ -145,7 +149,7 @@ class PlanResult:
     front_metrics: tuple[str, ...]
     points: Sequence[PlanChoice]
     counts: Counts
-    infeasible: Infeasible | None
+    infeasible: Infeasible[PlanChoice] | None
     machines: Sequence[MachineNote]
     assumptions: Sequence[str]
     version: str

@@ -1,13 +1,15 @@
 """What a search looks for: the objective, the limits, and how far a point is from meeting them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem, did_you_mean
 from gambrel.search.metrics import METRICS, Metric
+from gambrel.search.result import Miss
 
 OBJECTIVES: Mapping[str, str] = {
     "tokens_per_s_per_device": "tokens_per_s_per_device",
@@ -105,3 +107,38 @@ def goodness(metric: Metric, values: Array) -> Array:
     """Values with their sign turned so that more is better; unknown ones are the worst."""
     signed = values if metric.higher_is_better else -values
     return np.where(np.isnan(signed), -np.inf, signed)
+
+
+class Missed(NamedTuple):
+    """What no point of some meets.
+
+    Attributes:
+        tightest: What is missed by the largest factor: of `alone`, or where each limit can be met, of `together`.
+        alone: Limits that no point meets.
+        together: What the nearest point misses.
+        nearest: Index of the point whose largest miss is the smallest.
+    """
+
+    tightest: Miss
+    alone: Sequence[Miss]
+    together: Sequence[Miss]
+    nearest: int
+
+
+def missed_by(values: Mapping[str, Array], limits: Limits) -> Missed:
+    """What points miss of which none meets all limits.
+
+    Args:
+        values: Of each limited metric, one for each point.
+        limits: What was asked.
+    """
+    ratios = {name: excess(name, values[name], limit) for name, limit in limits.given()}
+    nearest = int(np.argmin(np.max(list(ratios.values()), axis=0)))
+    alone: list[Miss] = []
+    together: list[Miss] = []
+    for name, limit in limits.given():
+        for row, misses in ((int(np.argmin(ratios[name])), alone), (nearest, together)):
+            value, ratio = float(values[name][row]), float(ratios[name][row])
+            if ratio > 1.0:
+                misses.append(Miss(metric=name, limit=limit, reached=value, gap=abs(value - limit), ratio=ratio))
+    return Missed(max(alone or together, key=lambda miss: miss.ratio), alone, together, nearest)
