@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -16,6 +16,9 @@ from gambrel.estimation.points import Workload
 from gambrel.search.metrics import BY_OPTION
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits
+
+if TYPE_CHECKING:
+    from gambrel.search.disaggregated import DisaggregatedResult
 
 Limit = Annotated[str | None, Parameter(allow_leading_hyphen=True, show_default=False)]
 """A quantity: a negative one is then its own error, not an unknown option."""
@@ -102,7 +105,8 @@ def plan(
         front: Two or three metrics between commas [default: tokens_per_s_per_user,tokens_per_s_per_device].
         top: How many plans to show.
         set: Change a number of the profiles: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
-        output: A new or an empty folder to keep the best point of each plan and batch in, for `gambrel report`.
+        output: A new or an empty folder to keep the answer in, and the best point of each plan and batch, for
+            `gambrel report`.
         format: A report, or JSON.
     """
     from gambrel.search.plan import search
@@ -111,16 +115,21 @@ def plan(
     machines = parse_machines(on)
     counts = parse_counts("--devices", devices) if devices is not None else (1,)
     most = parse_count("--top", top)
-    if disaggregated:
-        if output is not None:
-            what = "pools are not saved"
-            raise PlanError(Problem(where="--output", what=what, fix="Keep what --format json prints"))
-        _disaggregated(question, model, machines, counts, limits, objective, most, set, format)
-        return
     from gambrel.search.saved import check_folder, save
 
     if output is not None:
         check_folder(output)
+    if disaggregated:
+        pools = _disaggregated(question, model, machines, counts, read_limits(limits), objective, most, set)
+        if output is not None:
+            save(pools, output)
+        if format == "json":
+            print_json(pools.to_dict())
+            return
+        from gambrel.report.plan import disaggregated_report
+
+        print_report(disaggregated_report(pools))
+        return
     result = search(
         model,
         machines,
@@ -150,34 +159,27 @@ def _disaggregated(
     model: str,
     machines: Sequence[str],
     counts: Sequence[int],
-    limits: LimitOptions,
+    limits: Limits,
     objective: str,
     top: int,
     overrides: tuple[str, ...],
-    format: str,
-) -> None:
+) -> "DisaggregatedResult":
     from gambrel.search.disaggregated import search_disaggregated
 
     if len(counts) > 1:
         fix = "Give the devices of both pools together"
         raise PlanError(Problem(where="--devices", what=f"{len(counts)} numbers for two pools", fix=fix))
-    result = search_disaggregated(
+    return search_disaggregated(
         model,
         machines,
         devices=counts[0],
         workload=_lengths(question),
-        limits=read_limits(limits),
+        limits=limits,
         objective=objective,
         space=read_space(question),
         top=top,
         overrides=overrides,
     )
-    if format == "json":
-        print_json(result.to_dict())
-        return
-    from gambrel.report.plan import disaggregated_report
-
-    print_report(disaggregated_report(result))
 
 
 def read_limits(options: LimitOptions) -> Limits:

@@ -275,7 +275,8 @@ def _overlapped(ask: _Question, prices: Sequence[RowPrice], runs: Sequence[Array
         mine = [(p, n) for p, n in zip(prices, runs, strict=True) if p.row.segment == item.label]
         compute = _sum(p.seconds * n for p, n in mine if p.row.family != "collective")
         transfers = _sum(p.seconds * n for p, n in mine if p.row.family == "collective")
-        traffic = _sum(2.0 * p.network_bytes * n / bandwidth for p, n in mine)
+        # A transfer among one device moves nothing: a variant may have the axis, and a plan one device along it.
+        traffic = _sum(np.where(p.seconds > 0.0, 2.0 * p.network_bytes * n / bandwidth, 0.0) for p, n in mine)
         together = np.maximum(compute + np.where(transfers > 0.0, traffic, 0.0), transfers)
         out = out - compute - transfers + np.minimum(together, compute + transfers)
         fill = np.maximum(fill, np.minimum(compute, transfers) / (item.repetitions * item.layers_each) / 2.0)

@@ -60,6 +60,7 @@ class Disaggregated:
         link: Over which caches travel.
         cache_bytes: Of one prompt.
         transfer_s: Of the caches of one prefill.
+        link_requests_per_s: What the link could take; infinite where there is no cache to send.
         bound: What limits the rate: prefill, decode or link.
         metrics: By name, as of one plan: `ttft_s`, `tpot_s`, `latency_s`, `tokens_per_s`, ...
     """
@@ -69,6 +70,7 @@ class Disaggregated:
     link: str
     cache_bytes: float
     transfer_s: float
+    link_requests_per_s: float
     bound: str
     metrics: Mapping[str, float]
 
@@ -188,6 +190,7 @@ def _match(  # noqa: PLR0913  (both ends of a pair)
         link=link.name,
         cache_bytes=cache,
         transfer_s=transfer,
+        link_requests_per_s=rates["link"],
         bound=bound,
         metrics=metrics,
     )

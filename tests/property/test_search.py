@@ -188,6 +188,20 @@ def _axes(result):
     return [np.array([choice.metrics[name] for name in result.front_metrics]) for choice in result.front]
 
 
+@pytest.mark.parametrize(
+    ("model", "machine"), [("llama-3.1-8b", "h100-sxm"), ("qwen3-30b-a3b", "b200-sxm"), ("llama-3.1-8b", "tpu-v5e")]
+)
+def test_every_kept_point_is_the_estimate_of_its_plan(model, machine):
+    # Variants of a search have axes along which a plan has one device: they must cost nothing, whatever overlaps.
+    space = Space(batches=(16, 96), sub_batches=(1, 2), prefill_chunks=(100_000, 512))
+    found = search(model, machine, devices=4, workload=Workload(isl=1000, osl=50), space=space, points=True)
+    halves = [choice for choice in found.points if choice.plan.sub_batches == 2]
+    for choice in (*found.best, *halves[::7], *found.points[::29]):
+        again = api.estimate(model, machine, plan=choice.plan, workload=choice.workload)
+        for name in ("ttft_s", "tpot_s", "tokens_per_s", "energy_per_token_j"):
+            assert choice.metrics[name] == pytest.approx(getattr(again, name), rel=RELATIVE), (name, choice.plan)
+
+
 @lru_cache
 def continuous(model: str, devices: int):
     work = Workload(isl=1024, osl=128)
