@@ -91,7 +91,7 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "rows_in_flight", "tile_search", "fused", *TILES)
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
 REACH = 5.0
@@ -139,9 +139,11 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
         given[name] = float(np.asarray(getattr(default, name)))
     lookup = _lookup(kernel, device, library)
     for family in lookup:
+        if "@" not in family:
+            for each in (family, f"{family}@{library}"):
+                given |= {name: float(x) for name, x in parameters.variant_values(default, each).items()}
         found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
         found |= device.parameters.get(family, {})
-        given |= {name: float(x) for name, x in parameters.variant_values(default, family).items()}
         given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
 
@@ -162,7 +164,8 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     """
     values = current_values(kernel, device)
     values = {name: HOP_S if np.isnan(value) else value for name, value in values.items()}
-    fixed = (*FIXED, *(("packing",) if device.engine != "cpu" else ()))
+    # What `packing` is on a host is a rate.
+    fixed = FIXED if device.engine == "cpu" else (*FIXED, *parameters.RULES)
     values = {name: value for name, value in values.items() if value > 0 and name not in fixed}
     on_host = device.engine == "cpu"
     spreads = {**(dict.fromkeys(values, 0.8) | CPU_SPREADS if on_host else SPREADS)}
