@@ -46,6 +46,9 @@ optima."""
 UNMOVED = 0.02
 """A parameter this near to its prior, in ln, is one that the data say nothing about: it is not printed."""
 
+SCALED = {"gemm": ("wave_overhead",)}
+"""Parameters whose default follows from the device: printed, moved or not, for the devices that inherit them."""
+
 QUICK = 8
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
@@ -220,8 +223,11 @@ def run(
     options = ({},) if only else options
     values, fixed = choose(fitted, family, prior, options)
     had = before(target, family, fitted[0][0], only)
+    stated = values if only else SCALED.get(family, ())
     moved = {
-        name: x for name, x in values.items() if only or not had[name] > 0 or abs(np.log(x / had[name])) >= UNMOVED
+        name: x
+        for name, x in values.items()
+        if name in stated or not had[name] > 0 or abs(np.log(x / had[name])) >= UNMOVED
     }
     moved.update({name: x for name, x in fixed.items() if x != had[name]})
     if other is not None:

@@ -40,7 +40,7 @@ class Settings:
 
     points: int = 20
     share: float = 0.1
-    limit: int = 200
+    limit: int = 120
     seed: int = 0
 
 

@@ -29,12 +29,12 @@ TEXT = """\
 Written by `python -m benchmarks.accuracy.grades --write`. Mean absolute error in percent of the measured time, all
 columns on the same rows: those of the shape sites that nothing is ever fitted on (the odd half of a hash of the site).
 
-- *No data of the device*: H100 and H200 have the parameters that are fitted on the other of the two alone; A100, B200
-  and L40S have the engine's defaults. Fits on a sibling see at most 200 rows of each kind of call.
+- *No data of the device*: H100 and H200 have the parameters that are fitted on the other of the two alone; all others
+  have the engine's defaults. Fits on a sibling see at most 120 rows of each kind of call.
 - *20 rows a set*: from there, `gambrel.calibration.calibrate` on 20 rows of each set of parameters, which is a number
   format or kernel class of one library (`gemm_fp8@vllm`). Drawn at random with a fixed seed, or *spread*: each the
-  farthest from those before it in the logarithms of its sizes, as one would lay out a measurement. Sets of which the
-  other half of the sites holds fewer than 20 rows keep what the first column has.
+  farthest from those before it in the logarithms of its sizes, as one would lay out a measurement. Where the other half
+  of the sites holds fewer, all of them; a family needs 20 rows, the set of one library 10.
 - *10 % of the rows* of each set, 20 at least, at random; a fit sees at most 1,200.
 - *Shipped*: the parameters of the profile, fitted on all rows of the other half of the sites.
 

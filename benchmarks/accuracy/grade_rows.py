@@ -62,6 +62,12 @@ def _read(path: Path) -> tuple[Operation, Rows, NDArray[np.bool_], tuple[str, ..
     return operation, read.rows, valid, devices.values, devices.codes
 
 
+def profiles_in(path: Path) -> list[str]:
+    """The profiles of the devices that a table names, sorted."""
+    *_, names, _ = _read(path)
+    return sorted({profile_of(name) for name in names} - {""})
+
+
 def read_rows(path: Path, device: str) -> Measured | None:
     """The rows of a table whose device has a profile's name, or is an alias of it; None where there are none."""
     operation, rows, valid, names, codes = _read(path)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from benchmarks.accuracy.grade_cells import COLUMNS, FITTED_HERE, SIBLINGS, Settings, score
 from benchmarks.accuracy.grade_report import Cell, section, set_lines, table_lines
-from benchmarks.accuracy.grade_rows import SetError, read_rows
+from benchmarks.accuracy.grade_rows import SetError, profiles_in, read_rows
 from benchmarks.accuracy.kernels import FAMILIES, RESULTS, ROOT, data_folder, splice
 from gambrel.calibration.transfer import without_fits
 from gambrel.hardware.load import load_device, load_profile
@@ -37,8 +37,8 @@ from gambrel.hardware.load import load_device, load_profile
 CACHE = ROOT / "runs" / "grades"
 BEGIN, END = "<!-- grades: generated -->", "<!-- grades: end -->"
 
-DEVICES = ("a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "l40s")
-"""Profiles whose rows are scored."""
+FIRST = ("a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm", "l40s")
+"""Profiles that stand before the others."""
 
 SOURCES = ("gambrel/cost", "gambrel/calibration", "benchmarks/accuracy/fit*.py", "benchmarks/accuracy/grade_[cr]*.py")
 """Code that results depend on."""
@@ -89,24 +89,27 @@ def cell_of(table: Path, profile: str, settings: Settings) -> Cell | None:
 
 
 def cells(folder: Path, profiles: Sequence[str], families: Sequence[str], settings: Settings) -> list[Cell]:
-    """Every cell of some families and devices that has scored rows."""
-    tables = [folder / f"{name}.parquet" for name in families]
-    every = (cell_of(table, profile, settings) for table in tables if table.is_file() for profile in profiles)
-    return [cell for cell in every if cell is not None]
+    """Every cell of some families that has scored rows: of some devices, or of all that a table names where empty."""
+    found: list[Cell | None] = []
+    for table in (folder / f"{name}.parquet" for name in families):
+        if table.is_file():
+            named = profiles or [*FIRST, *(name for name in profiles_in(table) if name not in FIRST)]
+            found += [cell_of(table, profile, settings) for profile in named]
+    return [cell for cell in found if cell is not None]
 
 
 def main() -> None:
     """Prints the table of grades, and with --write renews that section of RESULTS.md."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_folder(), help="folder of the parquet files")
-    parser.add_argument("--device", action="append", help="a profile, or an alias of one; all of the report if absent")
+    parser.add_argument("--device", action="append", help="a profile, or an alias of one; all if absent")
     parser.add_argument("--family", action="append", choices=tuple(FAMILIES), help="a measured table; all if absent")
     parser.add_argument("--points", type=int, default=Settings().points)
     parser.add_argument("--seed", type=int, default=Settings().seed)
     parser.add_argument("--sets", action="store_true", help="also print a line for each set of parameters")
     parser.add_argument("--write", action="store_true", help="renew the section of RESULTS.md")
     args = parser.parse_args()
-    profiles = [load_profile(name).id for name in args.device or DEVICES]
+    profiles = [load_profile(name).id for name in args.device or ()]
     settings = Settings(points=args.points, seed=args.seed)
     found = cells(args.data, profiles, args.family or tuple(FAMILIES), settings)
     if not found:

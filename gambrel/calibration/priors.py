@@ -138,6 +138,8 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     for name in names:
         given[name] = float(np.asarray(getattr(default, name)))
     lookup = _lookup(kernel, device, library)
+    software = parameters.software_values(default, [name for name in lookup if "@" not in name], library)
+    given |= {name: float(np.asarray(x)) for name, x in software.items() if name in names}
     for family in lookup:
         if "@" not in family:
             for each in (family, f"{family}@{library}"):

@@ -1,6 +1,8 @@
 """`gambrel require`: what a machine would need to meet targets."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.plan import Limit
@@ -26,6 +28,7 @@ def require(
     workload: WorkloadOptions = WorkloadOptions(),  # noqa: B008  (frozen)
     plan: PlanOptions = PlanOptions(),  # noqa: B008
     set: Repeated = (),
+    allow_unpriced: Annotated[bool, Parameter(negative="", show_default=False)] = False,
     format: Literal["text", "json"] = "text",
 ) -> None:
     """Say what a machine needs to meet targets.
@@ -42,6 +45,7 @@ def require(
         workload: The batch.
         plan: How the model is split and stored.
         set: Change a number of the profile: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
+        allow_unpriced: Let ops without a cost rule pass; the answer is then that of a lower bound.
         format: Text for people, or JSON.
     """
     targets = _read_targets(
@@ -55,7 +59,16 @@ def require(
     )
     question = read_one(workload, plan, devices, "require")
     asked, planned = question.one()
-    found = ask_require(model, on, targets, plan=planned, workload=asked, devices=question.devices, overrides=set)
+    found = ask_require(
+        model,
+        on,
+        targets,
+        plan=planned,
+        workload=asked,
+        devices=question.devices,
+        overrides=set,
+        allow_unpriced=allow_unpriced,
+    )
     if format == "json":
         print_json(found.to_dict())
         return

@@ -15,7 +15,7 @@ from gambrel.units import format_quantity
 def require_report(found: Requirements) -> list[RenderableType]:
     """The targets first, then what each number has to be alone, and all together."""
     return [
-        *question_lines(found.model, found.device, found.devices, found.workload, found.plan),
+        *question_lines(found),
         *_targets(found.targets),
         *_memory(found),
         *_alone(found),

@@ -21,7 +21,7 @@ def sensitivity_report(found: Sensitivity) -> list[RenderableType]:
     """The numbers of the device, then the counts of the workload, the largest effect first."""
     value = format_quantity(found.value, found.unit)
     return [
-        *question_lines(found.model, found.device, found.devices, found.workload, found.plan),
+        *question_lines(found),
         *_numbers(found, f"{found.title} {value}: what 1 % more of each number of the device changes"),
         *_kinks(found),
         *_counts(found),

@@ -26,7 +26,16 @@ METADATA = b"gambrel"
 COMPRESSION = "snappy"
 """Read everywhere; zstd at level 1 takes half as long again for files that are an eighth smaller."""
 
-__all__ = ["METADATA", "parquet_of", "read_answers", "read_note", "require_pyarrow", "to_parquet", "to_table"]
+__all__ = [
+    "METADATA",
+    "from_numpy",
+    "parquet_of",
+    "read_answers",
+    "read_note",
+    "require_pyarrow",
+    "to_parquet",
+    "to_table",
+]
 
 
 def to_table(answers: Answers, more: Mapping[str, Array | Words] | None = None) -> "pyarrow.Table":
@@ -74,16 +83,16 @@ def _array(name: str, column: Array | Words, shape: tuple[int, ...]) -> "pyarrow
     if isinstance(column, Words):
         missing = np.broadcast_to(column.codes < 0, shape).ravel() if np.any(column.codes < 0) else None
         codes = np.broadcast_to(column.codes, shape).ravel()
-        indices = _from_numpy(pyarrow.int32(), codes if missing is None else np.maximum(codes, 0), missing)
+        indices = from_numpy(pyarrow.int32(), codes if missing is None else np.maximum(codes, 0), missing)
         return pyarrow.DictionaryArray.from_arrays(indices, _texts(column.values))
     values = np.broadcast_to(column, shape).ravel()
     missing = np.isnan(values) if np.any(np.isnan(column)) else None
     if name in FLAGS:
-        return _from_numpy(pyarrow.bool_(), _bits(values == 1.0), missing, values.size)
+        return from_numpy(pyarrow.bool_(), _bits(values == 1.0), missing, values.size)
     if name in COUNTS:
         whole = values if missing is None else np.where(missing, 0.0, values)
-        return _from_numpy(pyarrow.int64(), whole.astype(np.int64), missing)
-    return _from_numpy(pyarrow.float64(), values, missing)
+        return from_numpy(pyarrow.int64(), whole.astype(np.int64), missing)
+    return from_numpy(pyarrow.float64(), values, missing)
 
 
 def _texts(values: Sequence[str]) -> "pyarrow.Array":
@@ -95,8 +104,11 @@ def _texts(values: Sequence[str]) -> "pyarrow.Array":
     return pyarrow.StringArray.from_buffers(len(values), *buffers)
 
 
-def _from_numpy(
-    kind: "pyarrow.DataType", values: NDArray[np.generic], missing: NDArray[np.bool_] | None, size: int | None = None
+def from_numpy(
+    kind: "pyarrow.DataType",
+    values: NDArray[np.generic],
+    missing: NDArray[np.bool_] | None = None,
+    size: int | None = None,
 ) -> "pyarrow.Array":
     """An array over NumPy's memory; `pyarrow.array` would import pandas to see whether it is given some of that."""
     import pyarrow

@@ -42,6 +42,11 @@ class Asked:
     engine: EngineOverheads
 
     @property
+    def lower_bound(self) -> bool:
+        """Whether some op was let pass unpriced."""
+        return bool(self.variant.program.table.unpriced)
+
+    @property
     def points(self) -> Points:
         """The design point."""
         return self.resolved.points(self.workload)
@@ -56,7 +61,7 @@ class Asked:
         return results(self.evaluate(device), self.points)
 
 
-def ask(
+def ask(  # noqa: PLR0913  (as `estimate`)
     model: Model,
     on: Machine,
     *,
@@ -64,6 +69,7 @@ def ask(
     workload: Workload | None = None,
     devices: int | None = None,
     overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
 ) -> Asked:
     """Load, resolve, check and compile a question; arguments as those of `estimate`.
 
@@ -81,6 +87,6 @@ def ask(
         plan=asked,
         devices=devices,
         resolved=resolved,
-        variant=compile_variant(architecture, resolved.structure),
+        variant=compile_variant(architecture, resolved.structure, allow_unpriced=allow_unpriced),
         engine=load_engine(resolved.plan.engine),
     )

@@ -15,7 +15,7 @@ from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.many import COUNTS, QUESTION_COLUMNS, Asked, Setting, answer, first_bad
 from gambrel.estimation.points import LENGTHS, Plan, Workload
 from gambrel.hardware.device import Device
-from gambrel.search.arrow import require_pyarrow, to_table
+from gambrel.search.arrow import from_numpy, require_pyarrow, to_table
 from gambrel.search.axes import Cell
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _settings(table: "pyarrow.Table", device: Device, devices: int | None) -> tu
     digits: list[list[Cell]] = [[]]
     for column in columns:
         # Renumbered with each column: only combinations that occur are counted, so that no product overflows.
-        coded = pyarrow.array(key * len(column.values) + column.codes).dictionary_encode()
+        coded = from_numpy(pyarrow.int64(), key * len(column.values) + column.codes).dictionary_encode()
         before, digits, key = digits, [], coded.indices.to_numpy().astype(np.int64)
         for combination in coded.dictionary.to_pylist():
             first, last = divmod(combination, len(column.values))
@@ -125,7 +125,11 @@ def _setting(values: dict[str, Cell], device: Device, devices: int | None) -> Se
 def _coded(table: "pyarrow.Table", name: str) -> _Coded:
     import pyarrow
 
-    column = pyarrow.array(_numbers(table, name), from_pandas=True) if name in COUNTS else _texts(table, name)
+    if name in COUNTS:
+        numbers = _numbers(table, name)
+        column = from_numpy(pyarrow.float64(), numbers, np.isnan(numbers))
+    else:
+        column = _texts(table, name)
     coded = column.dictionary_encode(null_encoding="encode")
     values = coded.dictionary.to_pylist()
     if name in COUNTS:

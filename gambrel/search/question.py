@@ -149,9 +149,10 @@ def _empty(question: Question) -> Iterator[Problem]:
 
 def _unknown(question: Question) -> Iterator[Problem]:
     for name in question.columns:
-        if name not in QUESTION_COLUMNS:
-            known = (*QUESTION_COLUMNS, "devices", "on")
-            yield Problem(where=name, what="unknown column", fix=did_you_mean(name, known))
+        if name in ("on", "devices"):
+            yield Problem(where=name, what="is no column of plans or lengths", fix=f"Give {name}= beside columns=")
+        elif name not in QUESTION_COLUMNS:
+            yield Problem(where=name, what="unknown column", fix=did_you_mean(name, QUESTION_COLUMNS))
     for path in question.overrides:
         if not path or path in (*QUESTION_COLUMNS, "devices", "on"):
             yield Problem(

@@ -80,6 +80,7 @@ class Requirements:
         together: What the rates have to be if all grow by one factor; empty where none is enough.
         least: The least joint change; empty where the targets are met, or no change meets them.
         limits: The metrics of the targets with all of these numbers at their limits.
+        lower_bound: Whether some op was let pass unpriced.
     """
 
     model: str
@@ -93,6 +94,7 @@ class Requirements:
     together: Sequence[Need]
     least: Sequence[Need]
     limits: Mapping[MetricName, float]
+    lower_bound: bool = False
 
     @property
     def met(self) -> bool:
@@ -124,6 +126,7 @@ def require(  # noqa: PLR0913  (an entry point as `estimate`)
     workload: Workload | None = None,
     devices: int | None = None,
     overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
 ) -> Requirements:
     """The least bandwidth, compute, links and capacity that meet targets, one at a time and together.
 
@@ -135,12 +138,21 @@ def require(  # noqa: PLR0913  (an entry point as `estimate`)
         workload: The batch.
         devices: Devices to use; None: what the plan's degrees take.
         overrides: What-ifs on the profile.
+        allow_unpriced: Let ops without a cost rule pass; what is needed is then a lower bound.
 
     Raises:
         PlanError: There is no target, one is not positive, or it is a TPOT of a single output token.
         GambrelError: As `estimate`.
     """
-    asked = ask(model, on, plan=plan, workload=workload, devices=devices, overrides=overrides)
+    asked = ask(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=devices,
+        overrides=overrides,
+        allow_unpriced=allow_unpriced,
+    )
     wanted = cast(Mapping[MetricName, float], targets)
     _check(wanted, asked.workload)
     search = Search(asked, wanted)
@@ -158,6 +170,7 @@ def require(  # noqa: PLR0913  (an entry point as `estimate`)
         together=_together(search),
         least=_least(search),
         limits={name: float(values[0]) for name, values in limits.items()},
+        lower_bound=asked.lower_bound,
     )
 
 

@@ -88,6 +88,7 @@ class Sensitivity:
         numbers: Of the device, those with any effect, the largest first.
         fixed: Elasticity by all the times at once that no number of the device sets.
         counts: Of the workload, the largest first.
+        lower_bound: Whether some op was let pass unpriced.
     """
 
     model: str
@@ -102,6 +103,7 @@ class Sensitivity:
     numbers: Sequence[Dependence]
     fixed: float
     counts: Sequence[CountDependence]
+    lower_bound: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Plain values only; units are given beside the values."""
@@ -117,6 +119,7 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
     workload: Workload | None = None,
     devices: int | None = None,
     overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
 ) -> Sensitivity:
     """What a metric of an estimate depends on; arguments as those of `estimate`.
 
@@ -128,12 +131,24 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
         workload: The batch.
         devices: Devices to use; None: what the plan's degrees take.
         overrides: What-ifs on the profile.
+        allow_unpriced: Let ops without a cost rule pass; the metric is then a lower bound.
 
     Raises:
         PlanError: The estimate has no such answer: a single output token, or a profile without energies or price.
         GambrelError: As `estimate`.
     """
-    asked, which = ask(model, on, plan=plan, workload=workload, devices=devices, overrides=overrides), METRICS[metric]
+    asked, which = (
+        ask(
+            model,
+            on,
+            plan=plan,
+            workload=workload,
+            devices=devices,
+            overrides=overrides,
+            allow_unpriced=allow_unpriced,
+        ),
+        METRICS[metric],
+    )
     now = metric_of(asked, which)
     traced = trace_estimate(asked.variant, asked.device, asked.points, asked.engine)
     numbers = _numbers(traced, which, now)
@@ -151,6 +166,7 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
         numbers=sorted(numbers, key=lambda each: -abs(each.elasticity)),
         fixed=which.time_power - known,
         counts=sorted(_counts(asked, which, now), key=lambda each: -abs(each.elasticity)),
+        lower_bound=asked.lower_bound,
     )
 
 
@@ -224,7 +240,14 @@ def _counts(asked: Asked, which: Metric, now: float) -> list[CountDependence]:
 def _elsewhere(asked: Asked, which: Metric, workload: Workload) -> float | None:
     """The metric of another workload, resolved anew; None where the plan cannot run it."""
     try:
-        other = ask(asked.architecture, asked.device, plan=asked.plan, workload=workload, devices=asked.devices)
+        other = ask(
+            asked.architecture,
+            asked.device,
+            plan=asked.plan,
+            workload=workload,
+            devices=asked.devices,
+            allow_unpriced=asked.lower_bound,
+        )
         return metric_of(other, which)
     except PlanError:
         return None

@@ -127,6 +127,9 @@ def sweep(  # noqa: PLR0913  (an entry point named as the command; all but the f
         part_rows=part_rows or _part_rows_there(folder),
     )
     with RunFolder(folder, manifest, listener.remark) as run:
+        found, total = len(run.run.manifest.parts), len(manifest.layout)
+        if 0 < found < total:
+            listener.remark(f"{folder}: going on after {found:,} of {total:,} files")
         progress = _reporter(run, question, listener)
         if executor is not None:
             waiting = WAITING * max(os.cpu_count() or 1, workers)

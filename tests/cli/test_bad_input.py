@@ -222,6 +222,14 @@ def test_an_op_without_a_rule_makes_a_lower_bound_where_allowed(cli, without_a_r
     assert record["coverage"]["ops"] < 1.0
 
 
+@pytest.mark.parametrize("command", [("sensitivity",), ("require", "--tpot", "1ms")], ids=lambda words: words[0])
+def test_questions_about_a_lower_bound_say_so(cli, without_a_rule, command):
+    refused(cli(*command, *LLAMA), without_a_rule, "no cost rule", messages=2)
+    result = cli(*command, *LLAMA, "--allow-unpriced")
+    assert (result.code, result.stderr) == (0, "")
+    assert "LOWER BOUND" in result.stdout
+
+
 def test_an_unpriced_op_after_the_layers_runs_on_the_last_stage_and_its_bytes_are_not_covered(cli, without_a_rule):
     result = cli("estimate", *LLAMA, "--allow-unpriced", "--plan.pp", "2", "--batch", "4", "--format", "json")
     assert (result.code, result.stderr) == (0, "")

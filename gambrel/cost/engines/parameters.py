@@ -496,10 +496,7 @@ def resolve(
     """
     variants = (variant,) if isinstance(variant, str) else variant
     chain = (family, *(f"{family}_{each}" for each in variants))
-    given: dict[str, Number] = {}
-    if is_gpu(default):
-        given |= {key: value for name in chain for key, value in FORMAT_DEFAULTS.get(name, {}).items()}
-        given |= {key: value for name in chain for key, value in LIBRARY_DEFAULTS.get(f"{name}@{library}", {}).items()}
+    given = software_values(default, chain, library)
     for name in chain:
         given |= {**variant_values(default, name), **variant_values(default, f"{name}@{library}")}
         given |= device.parameters.get(name, {})
@@ -512,6 +509,15 @@ def resolve(
     return replace(default, **{name: value for name, value in given.items() if name in fitting})
 
 
+def software_values(default: object, chain: Sequence[str], library: str) -> dict[str, Number]:
+    """What kernels of a number format and of a library have where no profile says, the specific families last."""
+    if not is_gpu(default):
+        return {}
+    of_format = {key: value for name in chain for key, value in FORMAT_DEFAULTS.get(name, {}).items()}
+    of_library = {key: x for name in chain for key, x in LIBRARY_DEFAULTS.get(f"{name}@{library}", {}).items()}
+    return {**of_format, **of_library}
+
+
 def variant_values(default: object, name: str) -> Mapping[str, Number]:
     """What the engine takes for a variant; nothing where the values are another engine's."""
     return VARIANTS.get(name, {}) if is_gpu(default) else {}
@@ -522,23 +528,18 @@ def is_gpu(default: object) -> bool:
     return type(default) in map(type, DEFAULTS.values())
 
 
-USUAL_CLOCK_HZ = 1.8e9
-"""About the clock of the datacentre GPUs since 2020."""
-
-
 def gemm_defaults(device: Device) -> Gemm:
     """The defaults of `gemm` on a device: a wave costs the less, the faster its units multiply.
 
-    Units that do 4096 FLOPs and more in a clock of 1.8 GHz are fed by asynchronous copies and write results behind the
-    next tile's products; others fill and drain their pipeline with each tile: `min(2 us, 1 us (4096/x)^1.8)` for x
-    FLOPs of sixteen bits in 1/1.8 ns. A device that only has a faster clock is never slower.
+    Units of 7.5 TFLOP/s and more are fed by asynchronous copies and write results behind the next tile's products;
+    others fill and drain their pipeline with each tile: `min(2 us, 1 us (7.5 TFLOP/s / x)^1.8)` for x FLOP/s of sixteen
+    bits in a unit. A device that only has a faster clock is never slower.
 
     Source: the exponent and the bounds follow the values fitted on A100, L40S, H100 and B200.
     """
     rates = [device.matrix_flops_per_s[rate] for rate in ("bf16", "fp16") if rate in device.matrix_flops_per_s]
-    peak = rates[0] if rates else device.vector_flops_per_s
-    per_clock = peak / (device.num_units * USUAL_CLOCK_HZ)
-    return Gemm(wave_overhead=np.minimum(2e-6, 1e-6 * np.power(4096.0 / np.maximum(per_clock, 1.0), 1.8)))
+    per_unit = (rates[0] if rates else device.vector_flops_per_s) / device.num_units
+    return Gemm(wave_overhead=np.minimum(2e-6, 1e-6 * np.power(7.5e12 / np.maximum(per_unit, 1.0), 1.8)))
 
 
 def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Fits: known parameters come back, what rows cannot show stays at its prior, and too little is refused."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from gambrel.calibration.measurements import measurements
 from gambrel.calibration.predict import predict_kernels
 from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
 from gambrel.calibration.tables import operation_named
+from gambrel.cost.engines.parameters import gemm_defaults, resolve
 from gambrel.cost.kernel import Gemm, MemoryBound
 from gambrel.errors import PlanError, UsageError
 from gambrel.hardware.load import load_device
@@ -81,6 +82,40 @@ def test_a_refit_device_has_the_parameters_that_a_calibration_reports():
     assert refit(BARE, parts).parameters == {each.family: each.values for each in found.families}
 
 
+def collectives(count, seed=0):
+    """All-reduces of two libraries on a device where those of NCCL have their own algorithm."""
+    rng = np.random.default_rng(seed)
+    table = {
+        "collective": np.full(count, "all_reduce"),
+        "num_gpus": 2.0 ** rng.integers(1, 4, count),
+        "message_bytes": 2.0 ** rng.integers(8, 30, count),
+        "impl": np.array(["nccl", "custom_allreduce"] * (count // 2)),
+    }
+    family = "collective_nvlink_all_reduce"
+    true = replace(BARE, parameters={family: {"one_shot_launch": 9e-6}, f"{family}@nccl": {"one_shot_launch": 2e-5}})
+    return {**table, "latency_us": predict_kernels("collective", true, table).seconds * 1e6}
+
+
+def test_libraries_that_are_known_to_differ_do_not_shape_the_set_of_the_others():
+    both = fitted(collectives(80), op="collective").families
+    table = collectives(80)
+    custom = {name: values[table["impl"] != "nccl"] for name, values in table.items()}
+    alone = fitted(custom, op="collective").families
+    assert [each.family for each in both] == [
+        "collective_nvlink_all_reduce",
+        "collective_nvlink_all_reduce@nccl",
+        "collective_nvlink_all_reduce@custom_allreduce",
+    ]
+    assert both[0].values == alone[0].values
+
+
+def test_the_set_of_one_library_needs_fewer_rows_than_a_family():
+    table = collectives(48)
+    few = {name: values[(table["impl"] != "nccl") | (np.arange(48) < 24)] for name, values in table.items()}
+    assert (few["impl"] == "nccl").sum() == 12 < LEAST_POINTS
+    assert "collective_nvlink_all_reduce@nccl" in [each.family for each in fitted(few, op="collective").families]
+
+
 def test_same_seed_same_parameters():
     table = noisy_gemm(30)
     assert fitted(table, seed=3).families[0].values == fitted(table, seed=3).families[0].values
@@ -111,6 +146,14 @@ def test_the_prior_is_wider_where_only_defaults_are_known():
     assert dict(zip(known.names, np.exp(known.centre), strict=True))["launch"] == pytest.approx(
         current_values(kernel(), H100)["launch"]
     )
+
+
+@pytest.mark.parametrize("library", ["", "vllm", "sglang"])
+def test_the_values_that_a_fit_starts_from_are_those_that_price(library):
+    eight = replace(kernel(), rate="fp8", a_bytes=1.0, b_bytes=1.0, library=library)
+    for device in (H100, BARE):
+        priced = resolve(gemm_defaults(device), device, "gemm", "fp8", library)
+        assert current_values(eight, device, library) == pytest.approx(asdict(priced))
 
 
 def test_parameters_of_another_vendor_take_no_part():

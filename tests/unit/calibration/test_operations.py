@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from gambrel.calibration.operation import Call
+from gambrel.calibration.priors import parameter_family
 from gambrel.calibration.tables import OPERATIONS, read_table
 from gambrel.cost.engines import COLD, price
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Scan, Transfer
@@ -19,6 +20,26 @@ def calls(name: str, table: dict[str, object]) -> list[Call]:
     assert not read.problems
     assert operation.build is not None
     return [operation.build(group.rows) for group in operation.groups(read.rows)]
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype", "kernel_source", "library"),
+    [
+        ("vllm", "fp8_block", "DeepGemmFp8BlockScaledMMKernel", "vllm-deepgemm-eager"),
+        ("vllm", "fp8_block", "torch_ops", "vllm-eager"),
+        ("vllm", "fp8", "CutlassFP8ScaledMMLinearKernel", "vllm"),
+        ("sglang", "int8_wo", "sglang", "sglang-eager"),
+        ("sglang", "fp8_block", "deepgemm", "sglang"),
+    ],
+)
+def test_products_that_a_host_issues_one_by_one_are_of_a_library_of_their_own(
+    backend: str, dtype: str, kernel_source: str, library: str
+) -> None:
+    shape = {"m": [16.0], "n": 4096.0, "k": 4096.0}
+    (call,) = calls("gemm", {**shape, "dtype": dtype, "backend": backend, "kernel_source": kernel_source})
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Gemm)
+    assert (kernel.library, kernel.quantized_from_bytes > 0) == (library, dtype != "int8_wo")
 
 
 MLA = {"num_heads": [16.0], "batch": [4.0], "isl": [1.0], "step": [1023.0], "dtype": "bfloat16", "kv_dtype": "fp8"}
@@ -275,3 +296,31 @@ def test_new_operations_have_engines(name: str) -> None:
     }
     for call in calls(name, tables[name]):
         assert all(np.all(price(kernel, H100).seconds > 0) for kernel in call.kernels)
+
+
+@pytest.mark.parametrize(
+    ("device", "group", "inside", "link"),
+    [
+        ("h100-sxm", 8.0, 8.0, "nvlink"),
+        ("h100-sxm", 2.0, 1.0, "ib"),
+        ("a100-pcie-pairs", 2.0, 2.0, "nvlink"),
+        ("a100-pcie-pairs", 4.0, 4.0, "pcie"),
+        ("a100-pcie-pairs", 2.0, 1.0, "net"),
+        ("a100-dgx-one-port", 16.0, 8.0, "net"),
+        ("a40-nodes", 2.0, 2.0, "pcie"),
+    ],
+)
+def test_a_layout_says_which_links_a_transfer_crosses(device: str, group: float, inside: float, link: str) -> None:
+    table = {"op": "all_reduce", "ngpu": group, "size": [1e6], "devs_per_node": inside, "dtype": "fp16"}
+    (call,) = calls("collective_topology", table)
+    (kernel,) = call.kernels
+    assert isinstance(kernel, Transfer)
+    assert kernel.library == "nccl"
+    assert parameter_family(kernel, load_device(device)) == f"collective_{link}_all_reduce"
+
+
+def test_rows_of_each_layout_are_a_call_of_their_own() -> None:
+    table = {"op": "send_recv", "ngpu": 2.0, "size": [1e6, 2e6, 3e6], "devs_per_node": [1.0, 2.0, 1.0], "dtype": "fp16"}
+    kernels = [call.kernels[0] for call in calls("collective_topology", table)]
+    assert [np.ravel(kernel.per_node).tolist() for kernel in kernels] == [[1.0, 1.0], [2.0]]
+    assert {kernel.op for kernel in kernels} == {"permute"}

@@ -1,5 +1,6 @@
 """Sweeps: their rows, their folder, and what happens when they are stopped."""
 
+import errno
 import json
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import gambrel
 from gambrel.errors import GambrelError, UsageError
 from gambrel.estimation.table import estimate_table
+from gambrel.search import runs as runs_module
 from gambrel.search import sweep as sweep_module
 from gambrel.search.runs import read_run
 from gambrel.search.sweep import Listener, Progress, sweep
@@ -113,7 +115,10 @@ def test_a_stopped_sweep_goes_on_and_makes_no_part_twice(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(sweep_module, "_evaluate", counted)
     seen: list[Progress] = []
-    run = sweep(MODEL, MACHINE, output=folder, columns=COLUMNS, listener=Listener(progress=seen.append))
+    remarks: list[str] = []
+    listener = Listener(progress=seen.append, remark=remarks.append)
+    run = sweep(MODEL, MACHINE, output=folder, columns=COLUMNS, listener=listener)
+    assert remarks == [f"{folder}: going on after {len(before) - 1} of {len(run.files)} files"]
     assert files(folder) == files(whole)
     assert {f"part-{number:06d}.parquet" for number in made}.isdisjoint(before)
     assert run.manifest.status == "complete"
@@ -154,7 +159,24 @@ def test_parts_that_are_broken_or_of_another_sweep_are_made_again(tmp_path: Path
         (folder / "manifest.json").write_text(json.dumps(record))
     sweep(MODEL, MACHINE, output=folder, columns=COLUMNS, listener=Listener(remark=remarks.append))
     assert files(folder) == whole
-    assert [first.name in remarks[0], second.name in remarks[1], len(remarks)] == [True, True, 2]
+    broken = [text for text in remarks if "made again" in text]
+    assert [first.name in broken[0], second.name in broken[1], len(broken)] == [True, True, 2]
+
+
+def test_a_full_disk_is_an_error_and_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, write = tmp_path / "run", runs_module._write
+
+    def write_until_full(path: Path, data: bytes) -> None:
+        if path.name == "part-000002.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs_module, "_write", write_until_full)
+        with pytest.raises(UsageError, match=r"No space left on device\. .* finished parts are kept"):
+            sweep(MODEL, MACHINE, output=folder, columns=COLUMNS, part_rows=5)
+    assert [part["number"] for part in parts_of(folder)] == [0, 1]
+    assert sweep(MODEL, MACHINE, output=folder, columns=COLUMNS).manifest.status == "complete"
 
 
 def test_a_part_says_what_it_holds(tmp_path: Path) -> None:
@@ -241,6 +263,7 @@ def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
     ("question", "said"),
     [
         ({"columns": {"bacth": [1]}}, "bacth: unknown column. Did you mean 'batch'"),
+        ({"columns": {"devices": [8]}}, "devices: is no column of plans or lengths. Give devices= beside columns="),
         ({"columns": {"batch": []}}, "batch: no values"),
         ({"columns": {"batch": [0]}}, "workload.batch: 0 is out of range"),
         ({"columns": {"batch": [1.5]}}, "workload.batch: 1.5 is not whole"),

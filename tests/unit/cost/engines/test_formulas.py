@@ -56,16 +56,21 @@ def test_gemm_with_a_separate_quantise_kernel() -> None:
 
 def test_gemm_parameters_of_a_rate_come_before_the_family() -> None:
     gpu = replace(GPU, parameters={"gemm": {"launch": 1e-3}, "gemm_fp8": {"launch": 2e-3}})
-    eight = replace(gemm(16.0), rate="fp8")
-    assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(
-        2e-3 - parameters.FORMAT_DEFAULTS["gemm_fp8"]["launch"]
-    )
+    eight, launch = replace(gemm(16.0), rate="fp8"), parameters.FORMAT_DEFAULTS["gemm_fp8"]["launch"]
+    assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(2e-3 - launch)
 
 
 def test_a_measuring_loop_finds_its_operands_in_the_cache() -> None:
     hot = Residency(activations_hot=True, weight_copies=1.0)
     assert price(gemm(256.0, 1024.0, 1024.0), GPU, hot).seconds < price(gemm(256.0, 1024.0, 1024.0), GPU).seconds
     assert price(stream(256.0), GPU, hot).seconds < price(stream(256.0), GPU, COLD).seconds
+
+
+def test_a_cache_is_no_slower_than_the_memory_behind_it() -> None:
+    hot, free = Residency(activations_hot=True, weight_copies=1.0), {"memory_ramp": 0.0, "cache_share": 1.0}
+    slow = with_parameters("gemm", **free, cache_bytes_per_clock_per_unit=1e-3)
+    cold = price(gemm(16.0, 1024.0, 1024.0), slow).seconds
+    assert price(gemm(16.0, 1024.0, 1024.0), slow, hot).seconds == pytest.approx(cold)
 
 
 FREE_EXPERTS = {

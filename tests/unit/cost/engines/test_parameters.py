@@ -31,6 +31,30 @@ def test_a_library_comes_before_the_rest_at_each_step() -> None:
     assert launch(("fp8", "fp8_block"), "a") == 5.0
 
 
+def test_software_has_defaults_that_any_profile_overrides() -> None:
+    plain = parameters.FORMAT_DEFAULTS["gemm_fp8"]["quantize_launch"]
+    vllm = parameters.LIBRARY_DEFAULTS["gemm_fp8@vllm"]["quantize_row_time"]
+
+    def found(given: dict[str, dict[str, float]], library: str) -> tuple[object, object]:
+        gpu = replace(GPU, parameters=given)
+        resolved = parameters.resolve(parameters.Gemm(), gpu, "gemm", "fp8", library)
+        return resolved.quantize_launch, resolved.quantize_row_time
+
+    assert found({}, "") == (plain, parameters.Gemm().quantize_row_time)
+    assert found({}, "vllm") == (plain, vllm)
+    assert found({"gemm": {"quantize_launch": 1.0}}, "vllm") == (1.0, vllm)
+    assert found({"gemm_fp8": {"quantize_row_time": 2.0}}, "vllm") == (plain, 2.0)
+
+
+@pytest.mark.parametrize(("flops_per_unit", "seconds"), [(2.5e12, 2e-6), (7.5e12, 1e-6), (15e12, 1e-6 / 2**1.8)])
+def test_a_wave_costs_less_where_units_multiply_faster(flops_per_unit: float, seconds: float) -> None:
+    rate = flops_per_unit * GPU.num_units
+    gpu = replace(GPU, matrix_flops_per_s={"bf16": rate})
+    assert parameters.gemm_defaults(gpu).wave_overhead == pytest.approx(seconds)
+    vector = replace(GPU, matrix_flops_per_s={}, vector_flops_per_s=rate)
+    assert parameters.gemm_defaults(vector).wave_overhead == pytest.approx(seconds)
+
+
 def test_variants_of_a_format_say_what_its_kernels_do() -> None:
     assert parameters.format_variants("fp8", 1.0, 1.0) == ("fp8",)
     assert parameters.format_variants("fp8", 1.03125, 1.0) == ("fp8", "fp8_block")
