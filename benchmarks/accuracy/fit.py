@@ -49,6 +49,10 @@ UNMOVED = 0.02
 SCALED = {"gemm": ("wave_overhead",)}
 """Parameters whose default follows from the device: printed, moved or not, for the devices that inherit them."""
 
+OWN = ("launch", "compute_efficiency", "memory_efficiency")
+"""Parameters that the profiles of devices give for kernels of no library: printed, moved or not, for the libraries of
+their generation, whose kernels they would change otherwise."""
+
 QUICK = 8
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
@@ -60,6 +64,12 @@ def with_values(device: Device, family: str, values: Mapping[str, float]) -> Dev
     """The device with some parameters of a family replaced."""
     merged = {**device.parameters, family: {**device.parameters.get(family, {}), **values}}
     return replace(device, parameters=merged)
+
+
+def without(device: Device, family: str, only: Sequence[str] = ()) -> Device:
+    """The device without the parameters of a family, unless only some of them are fitted."""
+    kept = {name: values for name, values in device.parameters.items() if only or name != family}
+    return replace(device, parameters=kept)
 
 
 def log_errors(pairs: Pairs, family: str, values: Mapping[str, float]) -> np.ndarray:
@@ -172,7 +182,7 @@ def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> 
         stem, variants = f"collective_{link.name}", _variant(plain, f"collective_{link.name}")
         default, facts = collective_default(link, variants), known_of_library(link, variants, library)
     if not (only or library or target.variants):
-        return default
+        return parameters.resolve(default, replace(device, parameters={}), stem, variants, "", facts)
     differs = facts or family in parameters.LIBRARIES
     left_out = () if only else (family, plain) if differs else (family,)
     known = replace(device, parameters={k: v for k, v in device.parameters.items() if k not in left_out})
@@ -218,12 +228,14 @@ def run(
     if sum(len(case.seconds) for _, case in fitted) < LEAST_ROWS:
         return None
     family = target.family.format(link="_".join(sorted(links)))
+    fitted = [(without(device, family, only), case) for device, case in fitted]
+    scored = [(without(device, family, only), case) for device, case in scored]
     prior = prior_of(target, family, fitted[0][0], only)
     options = target.kinds or (CHOICES.get(target.base, ({},)) if target.searches else ({},))
     options = ({},) if only else options
     values, fixed = choose(fitted, family, prior, options)
     had = before(target, family, fitted[0][0], only)
-    stated = values if only else SCALED.get(family, ())
+    stated = values if only else OWN if "@" in family else SCALED.get(family, ())
     moved = {
         name: x
         for name, x in values.items()
@@ -232,12 +244,13 @@ def run(
     moved.update({name: x for name, x in fixed.items() if x != had[name]})
     if other is not None:
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]
-        scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
+        bare = without(other, family, only)
+        scored = [(bare, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
     count = sum(len(case.seconds) for _, case in scored)
     libraries = frozenset(case.dtype.rpartition(" ")[2] for _, case in fitted)
-    error = mean_error(scored, family, {**values, **fixed}) if count else None
+    error = mean_error(scored, family, moved) if count else None
     for name, device in devices.items():
-        devices[name] = with_values(device, family, {**values, **fixed})
+        devices[name] = with_values(without(device, family, only), family, moved)
     return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices), libraries=libraries)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from benchmarks.accuracy.fit_kinds import DECODE_KINDS, Kind
+from gambrel.calibration.kinds import PREFILL_KINDS, Kind, kinds_of
 from gambrel.calibration.ops.common import SERVING
 from gambrel.calibration.ops.gemm import ISSUED
 from gambrel.calibration.ops.memory_bound import STREAMS
@@ -29,9 +29,7 @@ UNTUNED = {"least_tile": 128.0, "largest_tile": 128.0, "tile_columns": 16.0}
 
 CHOICES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "gemm": ({"tile_search": 1.0}, {"tile_search": 0.0}),
-    "attention_prefill": tuple(
-        {"packing": packs, "window_skipped": skips} for packs in (1.0, 0.0) for skips in (1.0, 0.0)
-    ),
+    "attention_prefill": PREFILL_KINDS,
     "grouped_gemm": (*BY_MEAN, UNTUNED),
 }
 """Parameters of a family that are choices of the library: how it picks tiles, whether one kernel does it all; all are
@@ -189,14 +187,14 @@ def _prefill() -> Iterator[Target]:
             yield from _by_head_size(target, RARE_FOR_PROMPTS.get(library, ()))
 
 
-RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
+RARE = {"trtllm": (64.0,), "sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
 """Head sizes for which a library's kernels have sets of their own: padded, or another project's."""
 
 RARE_FOR_PROMPTS = {**RARE, "trtllm": (256.0,)}
 """The same for attention over many new tokens."""
 
-RARE_FOR_ENCODERS = {"trtllm": (72.0,)}
-"""The same for encoders."""
+RARE_FOR_ENCODERS = {"trtllm": (72.0,), "sglang-triton": (64.0,)}
+"""The same for encoders: SGLang's Triton kernel pads all heads but those of 64 elements to 128."""
 
 
 def _by_head_size(target: Target, rare: tuple[float, ...]) -> Iterator[Target]:
@@ -228,7 +226,7 @@ def _decode() -> Iterator[Target]:
                     dtypes=(f"{cache} {library}",),
                     grouping=group,
                     variants=variants,
-                    kinds=DECODE_KINDS[library],
+                    kinds=kinds_of(f"{name}_{variants[-1]}@{library}"),
                 )
                 yield from _by_head_size(target, RARE.get(library, ()))
 
@@ -255,14 +253,15 @@ def _latent() -> Iterator[Target]:
         for library in (*SERVING, "sglang-triton"):
             for extra, cache in (((), "bfloat16"), ((f"{variants[-1]}_kv8",), "bfloat16 kv fp8")):
                 names = (*variants, *extra)
+                family = f"{base}_{names[-1]}@{library}"
                 yield Target(
-                    family=f"{base}_{names[-1]}@{library}",
+                    family=family,
                     table="mla",
                     base=base,
                     op=(op,),
                     dtypes=(f"{cache} {library}",),
                     variants=names,
-                    kinds=DECODE_KINDS[library] if base == "attention_decode" else (),
+                    kinds=kinds_of(family) if base == "attention_decode" else (),
                 )
 
 

@@ -94,6 +94,9 @@ TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
+SOME_KINDS = ("regroup_time", "widening_passes")
+"""Parameters of further kernels, which only some kinds of a library's have."""
+
 REACH = 5.0
 """Spreads to either side of the prior that a fit may go."""
 
@@ -121,6 +124,11 @@ class Prior(NamedTuple):
         """The prior over some of the parameters."""
         kept = np.array([name in names for name in self.names], dtype=np.bool_)
         return Prior(tuple(name for name in self.names if name in names), *(values[kept] for values in self[1:]))
+
+    def joined(self, other: "Prior") -> "Prior":
+        """The prior over the parameters of both."""
+        pairs = zip(self[1:], other[1:], strict=True)
+        return Prior((*self.names, *other.names), *(np.concatenate(pair) for pair in pairs))
 
 
 def parameter_family(kernel: Kernel, device: Device) -> str:
@@ -178,6 +186,14 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     low = np.maximum(centre - reach, np.log([FLOORS.get(name, 1e-300) for name in values]))
     high = np.minimum(centre + reach, np.log([CEILINGS.get(name, 1e300) for name in values]))
     return Prior(tuple(values), np.clip(centre, low + 1e-6, high - 1e-6), spread, low, high)
+
+
+def some_kinds(values: Mapping[str, float], known: tuple[str, ...]) -> Prior:
+    """The prior of those parameters of SOME_KINDS that are given and not among the known ones."""
+    names = tuple(name for name in SOME_KINDS if values.get(name, 0.0) > 0 and name not in known)
+    centre = np.log([values[name] for name in names])
+    spread = np.full(len(names), SPREAD)
+    return Prior(names, centre, spread, centre - WIDE, centre + WIDE)
 
 
 def _stem(kernel: Kernel, device: Device) -> str:

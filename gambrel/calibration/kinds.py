@@ -1,4 +1,4 @@
-"""Parameters that are not rates but rules: how a library picks tiles and splits; a fit tries each kind of kernel."""
+"""Kinds of attention kernels: rules by which a library splits keys and packs heads, each of which a fit tries."""
 
 from collections.abc import Mapping
 
@@ -41,7 +41,7 @@ Source: FlashAttention, `mha_varlen_fwd` (`seqlenq_ngroups_swapped`).
 """
 
 WIDENING = {**FILLING, "widening_passes": 2.0}
-"""Kernels of wide elements over a narrow cache, which another kernel widens first."""
+"""Kernels of wide elements over a narrow latent cache, which another kernel widens first."""
 
 TRITON = tuple({**FILLING, "split_waves": 8.0, "most_splits": most, "heads_per_block": 16.0} for most in (8.0, 16.0))
 """Triton kernels of SGLang and vLLM: sixteen heads a block, eight or sixteen splits.
@@ -54,7 +54,7 @@ _FLASH = (PLAIN, FILLING, {**FILLING, "split_waves": 2.0})
 DECODE_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "trtllm": (PLAIN, FILLING, MULTI_BLOCK, FEW_SPLITS, PER_HEAD, PER_HEAD_SPLIT, UNSPLIT),
     "vllm": (PLAIN, CAPTURED, SWAPPED, UNSPLIT),
-    "sglang": (*_FLASH, WIDENING),
+    "sglang": _FLASH,
     "vllm-flashinfer": _FLASH,
     "sglang-flashinfer": _FLASH,
     "trtllm-flashinfer": _FLASH,
@@ -62,3 +62,19 @@ DECODE_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "vllm-triton": (PLAIN, *TRITON),
 }
 """Kinds of decode kernels that a library may run on some device."""
+
+PREFILL_KINDS: tuple[Kind, ...] = tuple(
+    {"packing": packs, "window_skipped": skips} for packs in (1.0, 0.0) for skips in (1.0, 0.0)
+)
+"""Kinds of kernels for many new tokens."""
+
+
+def kinds_of(family: str) -> tuple[Kind, ...]:
+    """The kinds of kernels that a library may run for a family such as `attention_decode_gqa@vllm`; none for others."""
+    name, _, library = family.partition("@")
+    if name.startswith("attention_prefill") and library:
+        return PREFILL_KINDS
+    if not name.startswith("attention_decode"):
+        return ()
+    widened = (WIDENING,) if name.endswith("mla_kv8") and library == "sglang" else ()
+    return (*DECODE_KINDS.get(library, ()), *widened)
