@@ -203,7 +203,9 @@ def _by_head_size(target: Target, rare: tuple[float, ...]) -> Iterator[Target]:
     for size in rare:
         variants = tuple(name for each in target.variants for name in (each, f"{each}_d{size:g}"))
         family = f"{target.base}_{variants[-1]}@{target.family.partition('@')[2]}"
-        yield replace(target, family=family, heads=(size,), variants=variants)
+        yield replace(
+            target, family=family, heads=(size,), variants=variants, kinds=kinds_of(family) if target.kinds else ()
+        )
 
 
 PER_HEAD_ENGINE = " trtllm"

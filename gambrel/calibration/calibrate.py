@@ -197,7 +197,9 @@ def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str
     own: dict[str, list[Case]] = {}
     for case in cases:
         has_set = f"{name}@{case.library}" in device.parameters or f"{name}@{case.library}" in device.uncertainty
-        differs = has_set or bool(known_of(case.kernel, device, case.library))
+        differs = has_set or bool(
+            known_of(case.kernel, device, case.library) or _kinds(f"{name}@{case.library}", device)
+        )
         if case.library and (len(libraries) > 1 or differs):
             own.setdefault(case.library, []).append(replace(case, call=case.named))
     return own
@@ -237,6 +239,10 @@ class _Values(NamedTuple):
     unmoved: tuple[str, ...]
 
 
+def _kinds(name: str, device: Device) -> tuple[Kind, ...]:
+    return kinds_of(name) if device.engine == "gpu" else ()
+
+
 def _with_kind(name: str, cases: Sequence[Case], device: Device, seed: int) -> tuple[Device, Kind]:
     """The device with the rules of the kind of kernel that a library runs, and those rules that it did not have.
 
@@ -248,7 +254,7 @@ def _with_kind(name: str, cases: Sequence[Case], device: Device, seed: int) -> t
         return maximise(_log_errors(cases, name, device), _free(name, cases, device, seed), starts=1, evaluations=QUICK)
 
     own = device.parameters.get(name, {})
-    options = [({}, device), *((kind, _with(device, name, kind)) for kind in kinds_of(name))]
+    options = [({}, device), *((kind, _with(device, name, kind)) for kind in _kinds(name, device))]
     if len(options) == 1:
         return device, {}
     kind, chosen = min(options, key=lambda option: quick(option[1]).cost)

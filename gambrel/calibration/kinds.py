@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from gambrel.calibration.ops.common import SERVING
 from gambrel.cost.engines.attention_defaults import PLAIN
 
 Kind = Mapping[str, float]
@@ -43,10 +44,15 @@ Source: FlashAttention, `mha_varlen_fwd` (`seqlenq_ngroups_swapped`).
 WIDENING = {**FILLING, "widening_passes": 2.0}
 """Kernels of wide elements over a narrow latent cache, which another kernel widens first."""
 
-TRITON = tuple({**FILLING, "split_waves": 8.0, "most_splits": most, "heads_per_block": 16.0} for most in (8.0, 16.0))
-"""Triton kernels of SGLang and vLLM: sixteen heads a block, eight or sixteen splits.
+_SHARED = {**FILLING, "split_waves": 8.0, "heads_per_block": 16.0}
 
-Source: SGLang, `get_num_kv_splits_triton`, `--triton-attention-num-kv-splits`; vLLM, `triton_unified_attention`.
+TRITON = tuple(
+    {**_SHARED, "most_splits": most, "split_always": always} for most in (8.0, 16.0) for always in (0.0, 1.0)
+)
+"""Triton kernels of SGLang and vLLM: sixteen heads a block, eight or sixteen splits, with or without keys.
+
+Source: SGLang, `get_num_kv_splits_triton`, `--triton-attention-num-kv-splits`, the grid of `_decode_grouped_att_m_fwd`;
+vLLM, `triton_unified_attention`.
 """
 
 _FLASH = (PLAIN, FILLING, {**FILLING, "split_waves": 2.0})
@@ -72,9 +78,9 @@ PREFILL_KINDS: tuple[Kind, ...] = tuple(
 def kinds_of(family: str) -> tuple[Kind, ...]:
     """The kinds of kernels that a library may run for a family such as `attention_decode_gqa@vllm`; none for others."""
     name, _, library = family.partition("@")
-    if name.startswith("attention_prefill") and library:
-        return PREFILL_KINDS
-    if not name.startswith("attention_decode"):
+    if library not in DECODE_KINDS or not name.startswith("attention"):
         return ()
-    widened = (WIDENING,) if name.endswith("mla_kv8") and library == "sglang" else ()
-    return (*DECODE_KINDS.get(library, ()), *widened)
+    if name.startswith("attention_prefill"):
+        return PREFILL_KINDS
+    others = (WIDENING,) if name.endswith("mla_kv8") else TRITON if name.endswith("_d512") else ()
+    return (*DECODE_KINDS[library], *(others if library in SERVING else ()))

@@ -61,6 +61,7 @@ PLAIN = {
     "most_splits": 128.0,
     "split_search": 1.0,
     "split_history": 0.0,
+    "split_always": 0.0,
     "heads_per_block": 64.0,
     "window_apart": 0.0,
 }

@@ -40,14 +40,16 @@ def attention_decode(kernel: Attention, device: Device, residency: Residency = C
     T(s) = max(M + block_overhead, W (block_overhead + 128 ceil(tiles/s) key)) + [s > 1] (split_overhead + s split_time)
     T = launch + T(s)
     ```
-    heads16 are the query heads of a block padded to 16, those of latent attention to 64; elements_per_key are those of
+    heads16 are the query heads of a block padded to 16, those of latent attention to 64 or what a block holds;
+    elements_per_key are those of
     one key head, at two bytes as a block widens narrow formats as it reads. M streams queries and results, keys and
     values from memory once, and from the cache for each further block of a group, or all of them in a loop that left
     them there.
 
     How the splits are chosen is the library's: how many rounds of blocks it fills (`split_waves`, 0 never splits), up
     to how many splits, and whether it counts the whole cache where a window hides most of it, and then at most
-    `sqrt(8 tiles)` splits (`split_history`). A library that searches (`split_search`) takes at most the s that balances
+    `sqrt(8 tiles)` splits (`split_history`), or whether it always starts the same number of blocks, with and without
+    keys (`split_always`). A library that searches (`split_search`) takes at most the s that balances
     the tiles of a split with what it adds to the combine step, `sqrt(128 tiles key/split_time)`, splits tiles evenly,
     and takes s = 1 where that is faster. The library also says how many query heads share a block (`heads_per_block`),
     whether under a window each has its own and nothing is split (`window_apart`), and whether further kernels put the
@@ -130,7 +132,8 @@ def _work(kernel: Attention, device: Device, p: parameters.Decode, group: Array,
 
     keys = np.maximum(kernel.batch * kernel.kv_heads * kernel.kv_len, 1.0)
     read = WIDE_BYTES * kernel.kv_bytes_total / kernel.kv_bytes / keys / p.block_bytes_per_s
-    padded = LATENT_ROWS if kernel.v_head_dim < kernel.head_dim else MATRIX_ROWS
+    latent = np.asarray(kernel.v_head_dim) < kernel.head_dim
+    padded = np.where(latent, np.clip(p.heads_per_block, MATRIX_ROWS, LATENT_ROWS), MATRIX_ROWS)
     rows = padded * np.ceil(group / head_tiles / padded)
     math = 2.0 * (kernel.head_dim + kernel.v_head_dim) * rows / flops
     whole = np.ceil(np.maximum(kernel.cached_len, kernel.kv_len) / KEY_TILE)
@@ -138,6 +141,7 @@ def _work(kernel: Attention, device: Device, p: parameters.Decode, group: Array,
     most = np.minimum(most, p.most_splits)
     wanted = np.where(apart, 0.0, p.split_waves) * device.num_units / np.maximum(blocks, 1e-9)
     splits = np.maximum(np.minimum(wanted, most), 1.0)
+    splits = np.where(np.asarray(p.split_always) > 0.0, p.most_splits, splits)
     return Work(blocks, tiles, KEY_TILE * np.maximum(read, math), stream, splits)
 
 

@@ -180,6 +180,7 @@ class Decode:
         most_splits: Splits of the keys at most.
         split_search: 1 where keys are split only if that is faster, 0 where by the rule alone.
         split_history: 1 where splits are counted over the whole cache and grow with its root.
+        split_always: 1 where there are `most_splits` blocks of any keys: those that find none start all the same.
         heads_per_block: Query heads of one group that a block holds at most.
         window_apart: 1 where under a window each query head has a block of its own that is not split.
     """
@@ -200,6 +201,7 @@ class Decode:
     most_splits: Number = 128.0
     split_search: Number = 1.0
     split_history: Number = 0.0
+    split_always: Number = 0.0
     heads_per_block: Number = 64.0
     window_apart: Number = 0.0
 
@@ -459,7 +461,8 @@ stays in the registers of a block.
 RULES = frozenset(
     (
         *("tile_search", "fused", "packing", "window_skipped"),
-        *("split_waves", "most_splits", "split_search", "split_history", "heads_per_block", "window_apart"),
+        *("split_waves", "most_splits", "split_search", "split_history", "split_always"),
+        *("heads_per_block", "window_apart"),
     )
 )
 """Parameters that are rules of a library, not rates: a fit tries them or keeps them."""

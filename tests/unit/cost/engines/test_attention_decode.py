@@ -19,6 +19,8 @@ TILE = 128 * 256 * 2 / RATE
 
 LOOP = Residency(activations_hot=True)
 
+MQA = "attention_decode_mqa"
+
 
 def with_rules(**rules: float) -> Device:
     """A GPU whose memory, arithmetic and cache are free, so that blocks and splits are all there is."""
@@ -76,6 +78,27 @@ def test_several_rounds_of_splits_count_the_whole_cache() -> None:
     few = replace(kernel, batch=1.0, kv_bytes_total=kernel.kv_bytes_total / 100)
     expected = LAUNCH + OVERHEAD + TILE + COMBINE + np.sqrt(8 * 64) * EACH
     assert seconds(few, with_rules(split_waves=8.0, split_history=1.0)) == pytest.approx(expected)
+
+
+def test_splits_that_find_no_keys_start_all_the_same() -> None:
+    """Eight splits of each of 25 blocks on 100 units: two rounds, although there is one tile of keys for each."""
+    always = with_rules(most_splits=8.0, split_always=1.0)
+    expected = LAUNCH + 2 * (OVERHEAD + TILE) + COMBINE + 8 * EACH
+    assert seconds(decode(25.0, 128.0, kv_heads=1.0), always) == pytest.approx(expected)
+    expected = LAUNCH + 2 * (OVERHEAD + 8 * TILE) + COMBINE + 8 * EACH
+    assert seconds(decode(25.0, 8192.0, kv_heads=1.0), always) == pytest.approx(expected)
+
+
+def test_a_latent_block_computes_no_more_rows_than_it_holds() -> None:
+    """16 heads of a latent cache: 64 rows of the matrix unit, or 16 where a block holds no more heads."""
+    latent = replace(decode(1.0, 128.0, kv_heads=1.0, heads=16.0), head_dim=576.0, v_head_dim=512.0)
+    free = {"block_bytes_per_s": 1e18, "compute_efficiency": 1e-3, "heads_per_block": 16.0}
+    few = replace(with_rules(), parameters={"attention_decode_mla": {**with_rules(**free).parameters[MQA]}})
+    many = {**few.parameters["attention_decode_mla"], "heads_per_block": 64.0}
+    row = 128 * 2 * (576 + 512) / (1e-3 * GPU.matrix_flops_per_s["bf16"] / GPU.num_units)
+    assert seconds(latent, few) == pytest.approx(LAUNCH + OVERHEAD + 16 * row)
+    many_rows = replace(few, parameters={"attention_decode_mla": many})
+    assert seconds(latent, many_rows) == pytest.approx(LAUNCH + OVERHEAD + 64 * row)
 
 
 def test_a_window_that_cuts_the_cache_cuts_a_tile() -> None:
