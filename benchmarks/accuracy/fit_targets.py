@@ -184,14 +184,21 @@ def _prefill() -> Iterator[Target]:
                 variants=variants,
                 searches=True,
             )
-            yield from _by_head_size(target, RARE_FOR_PROMPTS.get(library, ()))
+            special = RARE_IN_FP8 if label == "fp8" else {}
+            yield from _by_head_size(target, (*RARE_FOR_PROMPTS.get(library, ()), *special.get(library, ())))
 
 
-RARE = {"trtllm": (64.0,), "sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
+RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
 """Head sizes for which a library's kernels have sets of their own: padded, or another project's."""
 
-RARE_FOR_PROMPTS = {**RARE, "trtllm": (256.0,)}
+RARE_OVER_EIGHT_BITS = {"trtllm": (64.0,)}
+"""The same for groups that share key heads of eight bits: XQA's kernel for these elements has no such heads."""
+
+RARE_FOR_PROMPTS = {**RARE, "trtllm": (256.0,), "sglang-flashinfer": (256.0,)}
 """The same for attention over many new tokens."""
+
+RARE_IN_FP8 = {"trtllm": (64.0,)}
+"""The same in fp8."""
 
 RARE_FOR_ENCODERS = {"trtllm": (72.0,), "sglang-triton": (64.0,)}
 """The same for encoders: SGLang's Triton kernel pads all heads but those of 64 elements to 128."""
@@ -230,7 +237,8 @@ def _decode() -> Iterator[Target]:
                     variants=variants,
                     kinds=kinds_of(f"{name}_{variants[-1]}@{library}"),
                 )
-                yield from _by_head_size(target, RARE.get(library, ()))
+                special = RARE_OVER_EIGHT_BITS if narrow and group == "gqa" else {}
+                yield from _by_head_size(target, (*RARE.get(library, ()), *special.get(library, ())))
 
 
 LATENT = {

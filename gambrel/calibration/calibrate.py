@@ -253,12 +253,14 @@ def _with_kind(name: str, cases: Sequence[Case], device: Device, seed: int) -> t
     def quick(device: Device) -> Fit:
         return maximise(_log_errors(cases, name, device), _free(name, cases, device, seed), starts=1, evaluations=QUICK)
 
-    own = device.parameters.get(name, {})
-    options = [({}, device), *((kind, _with(device, name, kind)) for kind in _kinds(name, device))]
-    if len(options) == 1:
+    kinds = _kinds(name, device)
+    if not kinds:
         return device, {}
-    kind, chosen = min(options, key=lambda option: quick(option[1]).cost)
-    return chosen, {x: value for x, value in kind.items() if own.get(x) != value}
+    options: list[Kind] = [{}, *kinds]
+    costs = [quick(_with(device, name, kind)).cost for kind in options]
+    kind = options[int(np.argmin(costs))]
+    own = device.parameters.get(name, {})
+    return _with(device, name, kind), {x: value for x, value in kind.items() if own.get(x) != value}
 
 
 def _free(name: str, cases: Sequence[Case], device: Device, seed: int) -> Prior:
