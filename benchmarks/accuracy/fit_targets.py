@@ -184,8 +184,7 @@ def _prefill() -> Iterator[Target]:
                 variants=variants,
                 searches=True,
             )
-            special = RARE_IN_FP8 if label == "fp8" else {}
-            yield from _by_head_size(target, (*RARE_FOR_PROMPTS.get(library, ()), *special.get(library, ())))
+            yield from _by_head_size(target, RARE_FOR_PROMPTS.get(library, ()))
 
 
 RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
@@ -194,11 +193,8 @@ RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
 RARE_OVER_EIGHT_BITS = {"trtllm": (64.0,)}
 """The same for groups that share key heads of eight bits: XQA's kernel for these elements has no such heads."""
 
-RARE_FOR_PROMPTS = {**RARE, "trtllm": (256.0,), "sglang-flashinfer": (256.0,)}
+RARE_FOR_PROMPTS = {**RARE, "trtllm": (192.0, 256.0)}
 """The same for attention over many new tokens."""
-
-RARE_IN_FP8 = {"trtllm": (64.0,)}
-"""The same in fp8."""
 
 RARE_FOR_ENCODERS = {"trtllm": (72.0,), "sglang-triton": (64.0,)}
 """The same for encoders: SGLang's Triton kernel pads all heads but those of 64 elements to 128."""
