@@ -184,7 +184,8 @@ def _prefill() -> Iterator[Target]:
                 variants=variants,
                 searches=True,
             )
-            yield from _by_head_size(target, RARE_FOR_PROMPTS.get(library, ()))
+            special = RARE_IN_EIGHT_BITS if label == "fp8" else {}
+            yield from _by_head_size(target, (*RARE_FOR_PROMPTS.get(library, ()), *special.get(library, ())))
 
 
 RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
@@ -195,6 +196,9 @@ RARE_OVER_EIGHT_BITS = {"trtllm": (64.0,)}
 
 RARE_FOR_PROMPTS = {**RARE, "trtllm": (192.0, 256.0)}
 """The same for attention over many new tokens."""
+
+RARE_IN_EIGHT_BITS = {"trtllm": (64.0,)}
+"""The same in fp8."""
 
 RARE_FOR_ENCODERS = {"trtllm": (72.0,), "sglang-triton": (64.0,)}
 """The same for encoders: SGLang's Triton kernel pads all heads but those of 64 elements to 128."""
