@@ -1,7 +1,7 @@
 """What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -11,7 +11,17 @@ from gambrel.cost.engines import parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
-from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.kernel import (
+    Array,
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    MemoryBound,
+    Scan,
+    Transfer,
+)
 from gambrel.cost.rates import resolve_rate
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device, Number
@@ -91,8 +101,11 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "rows_in_flight", "tile_search", "fused", *TILES)
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
+
+SOME_KINDS = ("regroup_time", "widening_passes")
+"""Parameters of further kernels, which only some kinds of a library's have."""
 
 REACH = 5.0
 """Spreads to either side of the prior that a fit may go."""
@@ -122,11 +135,16 @@ class Prior(NamedTuple):
         kept = np.array([name in names for name in self.names], dtype=np.bool_)
         return Prior(tuple(name for name in self.names if name in names), *(values[kept] for values in self[1:]))
 
+    def joined(self, other: "Prior") -> "Prior":
+        """The prior over the parameters of both."""
+        pairs = zip(self[1:], other[1:], strict=True)
+        return Prior((*self.names, *other.names), *(np.concatenate(pair) for pair in pairs))
+
 
 def parameter_family(kernel: Kernel, device: Device) -> str:
     """The family under which parameters of such kernels are written: the most specific, for no particular library."""
     if device.engine == "roofline" and not isinstance(kernel, Transfer):
-        return f"roofline_{kernel.op if isinstance(kernel, MemoryBound) else resolve_rate(device, kernel.rate)}"
+        return _achievable_lookup(kernel, device)[-1]
     return next(name for name in reversed(families(kernel, device)) if "@" not in name)
 
 
@@ -141,9 +159,11 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     software = parameters.software_values(default, [name for name in lookup if "@" not in name], library)
     given |= {name: float(np.asarray(x)) for name, x in software.items() if name in names}
     for family in lookup:
+        if "@" not in family:
+            for each in (family, f"{family}@{library}"):
+                given |= {name: float(x) for name, x in parameters.variant_values(default, each).items()}
         found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
         found |= device.parameters.get(family, {})
-        given |= {name: float(x) for name, x in parameters.variant_values(default, family).items()}
         given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
 
@@ -164,7 +184,8 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     """
     values = current_values(kernel, device)
     values = {name: HOP_S if np.isnan(value) else value for name, value in values.items()}
-    fixed = (*FIXED, *(("packing",) if device.engine != "cpu" else ()))
+    # What `packing` is on a host is a rate.
+    fixed = FIXED if device.engine == "cpu" else (*FIXED, *parameters.RULES)
     values = {name: value for name, value in values.items() if value > 0 and name not in fixed}
     on_host = device.engine == "cpu"
     spreads = {**(dict.fromkeys(values, 0.8) | CPU_SPREADS if on_host else SPREADS)}
@@ -175,6 +196,14 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     low = np.maximum(centre - reach, np.log([FLOORS.get(name, 1e-300) for name in values]))
     high = np.minimum(centre + reach, np.log([CEILINGS.get(name, 1e300) for name in values]))
     return Prior(tuple(values), np.clip(centre, low + 1e-6, high - 1e-6), spread, low, high)
+
+
+def some_kinds(values: Mapping[str, float], known: tuple[str, ...]) -> Prior:
+    """The prior of those parameters of SOME_KINDS that are given and not among the known ones."""
+    names = tuple(name for name in SOME_KINDS if values.get(name, 0.0) > 0 and name not in known)
+    centre = np.log([values[name] for name in names])
+    spread = np.full(len(names), SPREAD)
+    return Prior(names, centre, spread, centre - WIDE, centre + WIDE)
 
 
 def _stem(kernel: Kernel, device: Device) -> str:
@@ -195,8 +224,17 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
 
 
+def _achievable_lookup(
+    kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device
+) -> tuple[str, ...]:
+    """Families of the engine `roofline`, the specific last."""
+    if not isinstance(kernel, MemoryBound):
+        kernel = replace(kernel, rate=resolve_rate(device, kernel.rate))
+    return ("roofline", *(f"roofline_{each}" for each in parameters.achievable_variants(kernel)))
+
+
 def _lookup(kernel: Kernel, device: Device, library: str) -> tuple[str, ...]:
     if device.engine == "roofline" and not isinstance(kernel, Transfer):
-        return ("roofline", parameter_family(kernel, device))
+        return _achievable_lookup(kernel, device)
     plain = [name for name in families(kernel, device) if "@" not in name]
     return tuple(each for name in plain for each in ((name, f"{name}@{library}") if library else (name,)))
