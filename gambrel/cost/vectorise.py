@@ -1,6 +1,6 @@
-"""One generated NumPy function for many expressions: a design point is one element of the arrays that it takes."""
+"""Values of many expressions by NumPy: a design point is one element of the arrays that go in."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -21,10 +21,10 @@ class Vectorised:
     """
 
     def __init__(self, expressions: Iterable[Expr]) -> None:
-        """Generate and compile the function."""
+        """Remember what to compile: that takes longer than a call, and some functions are never called."""
         self.expressions: tuple[Expr, ...] = tuple(dict.fromkeys(expressions))
         self.symbols: tuple[str, ...] = tuple(sorted(frozenset[str]().union(*(e.symbols for e in self.expressions))))
-        self._function = _compile(self.expressions, self.symbols)
+        self._function: Callable[..., tuple[Array, ...]] | None = None
 
     def __call__(self, binding: Binding) -> dict[Expr, Array]:
         """The value of each expression.
@@ -32,8 +32,38 @@ class Vectorised:
         Raises:
             KeyError: A symbol is not bound.
         """
+        if self._function is None:
+            self._function = _compile(self.expressions, self.symbols)
         values = self._function(*(binding[name] for name in self.symbols))
         return {e: np.asarray(value, dtype=np.float64) for e, value in zip(self.expressions, values, strict=True)}
+
+
+class Factored:
+    """Expressions from the values of the symbols and calls that stand in them, each worked out when it is asked for.
+
+    The bits are those of a generated function; that is faster where all of its values are wanted.
+    """
+
+    def __init__(self, factors: Mapping[Atom, Array]) -> None:
+        """Take the values of all symbols and calls."""
+        self._factors = factors
+        self._made: dict[Expr, Array] = {}
+
+    def __call__(self, expression: Expr) -> Array:
+        """The value of an expression."""
+        if expression not in self._made:
+            self._made[expression] = np.asarray(sum(self._terms(expression), 0.0), dtype=np.float64)
+        return self._made[expression]
+
+    def _terms(self, expression: Expr) -> Iterator[Array | float]:
+        for mono, coefficient in expression.terms:
+            term: Array | float = float(Fraction(coefficient))
+            for atom, power in mono:
+                for _ in range(power):
+                    term = (
+                        self._factors[atom] if isinstance(term, float) and term == 1.0 else self._factors[atom] * term
+                    )
+            yield term
 
 
 def _compile(expressions: Sequence[Expr], symbols: Sequence[str]) -> Callable[..., tuple[Array, ...]]:
