@@ -130,6 +130,9 @@ class _Finder:
 
     def _distinct(self, atoms: tuple[Atom, ...]) -> _Coded:
         shape = self._shape(atoms)
+        if len(atoms) == 1 and not self._nodes:
+            distinct, index = np.unique(self._factors[atoms[0]], return_inverse=True)
+            return _Coded((distinct,), index.reshape(shape))
         codes, count = np.zeros((1,) * len(shape), dtype=np.intp), 1
         for atom in atoms:
             value = self._factors[atom]

@@ -19,7 +19,7 @@ from gambrel.cost.frames import WORTH_POINTS, Frame, Pick, atoms_of, find_frames
 from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
 from gambrel.cost.roofline import roofline
 from gambrel.cost.rows import KernelSpec, Row
-from gambrel.cost.vectorise import Array, Binding, Factored, Vectorised
+from gambrel.cost.vectorise import Array, Binding, Interpreted, Vectorised
 from gambrel.cost.whatif import map_numbers
 from gambrel.hardware.device import Device
 from gambrel.ir.expr import Expr
@@ -29,6 +29,9 @@ NODES = 3
 """Quadrature nodes over the length of the cache: exact for polynomials up to degree 5, times are close to linear."""
 
 CACHED = "c"
+
+FEW_POINTS = 2**14
+"""A call to an engine takes as long for one point as for some thousands: up to so many, kernels are priced together."""
 
 KernelKey = tuple[object, ...]
 
@@ -198,8 +201,6 @@ class _RowGroup:
         self.expressions = Vectorised(e for row in rows for e in row.expressions)
         self.kernels = {row.kernel.key: row.kernel for row in rows if row.kernel is not None}
         self.atoms = {key: atoms_of(kernel.sizes.values()) for key, kernel in self.kernels.items()}
-        self.factors = {atom: Expr({((atom, 1),): 1}) for atom in atoms_of(self.expressions.expressions)}
-        self.factor_values = Vectorised(self.factors.values())
 
     def evaluate(self, device: Device, rates: Rates, binding: Binding, *, nodes: bool = False) -> dict[int, RowPrice]:
         """Prices of all rows; with `nodes` the last axis of all values is that of a quadrature."""
@@ -207,19 +208,21 @@ class _RowGroup:
             return {}
         kernels = {key: _at_rate(kernel, rates) for key, kernel in self.kernels.items()}
         frames: dict[KernelKey, Frame] = {}
+        points: dict[KernelKey, OperatingPoint] = {(): _unpriced()}
         if _points(binding, self.expressions.symbols) < WORTH_POINTS or has_arrays(device):
             values = self.expressions(binding).__getitem__
         else:
-            made = self.factor_values(binding)
-            factors = {atom: made[expression] for atom, expression in self.factors.items()}
-            values, found = Factored(factors), find_frames(factors, self.atoms.values(), nodes=nodes)
+            values = Interpreted(binding.items())
+            factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
+            found = find_frames(factors, self.atoms.values(), nodes=nodes)
             frames = {key: found[atoms] for key, atoms in self.atoms.items() if atoms in found}
-        points = _price_on_frames({key: (kernels[key], frame) for key, frame in frames.items()}, device)
+            points |= _price_together(kernels, frames, values, device)
+        for key, kernel in kernels.items():
+            if key not in points:
+                points[key] = _price(kernel, device, values)
         out: dict[int, RowPrice] = {}
         for row in self.rows:
             key = row.kernel.key if row.kernel is not None else ()
-            if key not in points:
-                points[key] = _price(kernels[key], device, values) if key in kernels else _unpriced()
             out[id(row)] = RowPrice(
                 row=row,
                 point=points[key],
@@ -274,8 +277,8 @@ def _price(kernel: KernelSpec, device: Device, values: Callable[[Expr], Array]) 
     return OperatingPoint(spread(point.seconds), spread(point.bound), spread(point.joules))
 
 
-class _OnFrame(NamedTuple):
-    """A kernel to price, and its sizes on its frame."""
+class _Small(NamedTuple):
+    """A kernel to price at few points, and its sizes there."""
 
     key: KernelKey
     kernel: KernelSpec
@@ -283,22 +286,28 @@ class _OnFrame(NamedTuple):
     shape: tuple[int, ...]
 
 
-def _price_on_frames(
-    kernels: Mapping[KernelKey, tuple[KernelSpec, Frame]], device: Device
-) -> dict[KernelKey, OperatingPoint]:
-    """Operating points on frames. Their grids are small, so that kernels of one kind are priced in one call."""
-    alike: dict[Hashable, list[_OnFrame]] = {}
-    sizes_on = {frame: Factored(frame.values) for _, frame in kernels.values()}
-    for key, (kernel, frame) in kernels.items():
-        sizes = {name: sizes_on[frame](size) for name, size in kernel.sizes.items()}
+def _price_together(
+    kernels: Mapping[KernelKey, KernelSpec],
+    frames: Mapping[KernelKey, Frame],
+    values: Callable[[Expr], Array],
+    device: Device,
+) -> Iterator[tuple[KernelKey, OperatingPoint]]:
+    """Operating points of kernels on their frames, or at all points if these are few: those of a kind in one call."""
+    alike: dict[Hashable, list[_Small]] = {}
+    on_frames = {frame: Interpreted(frame.values.items()) for frame in frames.values()}
+    for key, kernel in kernels.items():
+        value = on_frames[frames[key]] if key in frames else values
+        sizes = {name: value(size) for name, size in kernel.sizes.items()}
         shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
         # An engine asks whether a call computes several products: those of one and of several are kept apart.
         kind = (kernel.kind, tuple(kernel.constants.items()), tuple(sizes), kernel.sizes.get("batch"))
-        alike.setdefault(kind, []).append(_OnFrame(key, kernel, sizes, shape))
-    return {key: point for members in alike.values() for key, point in _price_together(members, device)}
+        if key in frames or math.prod(shape) <= FEW_POINTS:
+            alike.setdefault(kind, []).append(_Small(key, kernel, sizes, shape))
+    for members in alike.values():
+        yield from _price_small(members, device)
 
 
-def _price_together(members: Sequence[_OnFrame], device: Device) -> Iterator[tuple[KernelKey, OperatingPoint]]:
+def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[KernelKey, OperatingPoint]]:
     sizes = {
         name: np.concatenate([np.broadcast_to(each.sizes[name], each.shape).ravel() for each in members])
         for name in members[0].sizes

@@ -5,8 +5,10 @@ Every array has the broadcast shape of what it depends on; nothing here knows wh
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gambrel.cost.energy import OperatingPoint, has_energy, standing_w
 from gambrel.cost.engines.libraries import with_libraries
@@ -16,11 +18,10 @@ from gambrel.cost.memory import CONTEXT, Holder
 from gambrel.cost.program import Amount, CacheSpan, Rates, RowPrice, add, summed
 from gambrel.cost.roofline import matrix_rate
 from gambrel.cost.rows import Place, SegmentSpec
-from gambrel.cost.vectorise import Array
+from gambrel.cost.vectorise import Array, Interpreted
 from gambrel.estimation.points import Points
 from gambrel.estimation.variant import Variant
 from gambrel.hardware.device import Device, Number
-from gambrel.ir.expr import Expr
 from gambrel.ir.structure import PhaseName
 from gambrel.runtimes.profile import IDEAL, EngineOverheads
 
@@ -425,32 +426,53 @@ class Stage:
     last: Array
     sends: Array
 
-    def same(self, other: "Stage") -> Array:
-        """Where both hold the same."""
-        mine, others = ((*x.layers.values(), x.first, x.last, x.sends) for x in (self, other))
-        return np.logical_and.reduce(np.broadcast_arrays(*(a == b for a, b in zip(mine, others, strict=True))))
 
-
-def stages(segments: Sequence[SegmentSpec], pp: Array) -> list[Stage]:
-    """The stages of each number of stages: those that differ, if there are several numbers."""
-    found: list[Stage] = []
-    for number in range(int(np.max(pp, initial=1.0))):
-        exists = np.where(number < pp, 1.0, 0.0)
-        last = np.where(number == pp - 1.0, 1.0, 0.0)
-        stage = Stage(
-            layers={label: layers * exists for label, layers in layers_of_stage(segments, pp, number).items()},
-            first=np.asarray(float(number == 0)),
-            last=last,
-            sends=exists - last,
+def stages(segments: Sequence[SegmentSpec], pp: Array) -> Sequence[Stage]:
+    """The stages of a number of stages; of several numbers only those that none exceeds in all that it holds."""
+    if pp.size == 1:
+        return [_stage(segments, pp, number) for number in range(int(np.max(pp)))]
+    counts, index = np.unique(pp, return_inverse=True)
+    found = _largest_stages(tuple(segments), tuple(counts.tolist()))
+    index = index.reshape(pp.shape)
+    labels = [item.label for item in segments]
+    return [
+        Stage(
+            layers=dict(zip(labels, (row[index] for row in rows), strict=False)),
+            first=rows[-3][index],
+            last=rows[-2][index],
+            sends=rows[-1][index],
         )
-        if not (pp.size > 1 and found and _held(stage, found)):
-            found.append(stage)
-    return found
+        for rows in found
+    ]
 
 
-def _held(stage: Stage, found: Sequence[Stage]) -> bool:
-    """Whether for each number of stages some other stage holds the same."""
-    return bool(np.all(np.logical_or.reduce([stage.same(other) for other in found])))
+@lru_cache(maxsize=64)
+def _largest_stages(segments: tuple[SegmentSpec, ...], counts: tuple[float, ...]) -> NDArray[np.float64]:
+    """`[stages, layers of each segment and first, last, sends, counts]`: of each count the stages that none exceeds.
+
+    A stage that holds no more of anything than another one is neither slower nor fuller. Counts with fewer of them than
+    others repeat one.
+    """
+    columns: list[list[tuple[float, ...]]] = []
+    for count in counts:
+        held = [_stage(segments, np.asarray(count), number) for number in range(int(count))]
+        rows = dict.fromkeys(
+            (*map(float, x.layers.values()), float(x.first), float(x.last), float(x.sends)) for x in held
+        )
+        columns.append([row for row in rows if not any(_exceeds(other, row) for other in rows)])
+    most = max(map(len, columns))
+    return np.array([[rows[min(number, len(rows) - 1)] for rows in columns] for number in range(most)]).swapaxes(1, 2)
+
+
+def _exceeds(row: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return row != other and all(a >= b for a, b in zip(row, other, strict=True))
+
+
+def _stage(segments: Sequence[SegmentSpec], pp: Array, number: int) -> Stage:
+    exists = np.where(number < pp, 1.0, 0.0)
+    last = np.where(number == pp - 1.0, 1.0, 0.0)
+    layers = {label: layers * exists for label, layers in layers_of_stage(segments, pp, number).items()}
+    return Stage(layers=layers, first=np.asarray(float(number == 0)), last=last, sends=exists - last)
 
 
 def layers_of_stage(segments: Sequence[SegmentSpec], pp: Array, stage: int) -> dict[str, Array]:
@@ -479,9 +501,9 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
     """
     longest = points.prefix + (points.chunks - 1.0) * points.pass_tokens
     lengths = {"c": longest, CONTEXT: points.context}
-    whole = variant.sizes({**points.binding("decode"), **lengths, "b": points.batch})
-    phases: list[tuple[PhaseName, dict[Expr, Array]]] = [
-        (name, variant.sizes({**points.binding(name), **lengths})) for name in variant.memory.activations
+    whole = Interpreted({**points.binding("decode"), **lengths, "b": points.batch}.items())
+    phases: list[tuple[PhaseName, Interpreted]] = [
+        (name, Interpreted({**points.binding(name), **lengths}.items())) for name in variant.memory.activations
     ]
     segments = variant.program.table.segments
     each = {item.label: item.layers_each for item in segments}
@@ -493,13 +515,13 @@ def memory_by_kind(variant: Variant, points: Points, engine: EngineOverheads = I
                 copies = stage.layers[item.segment] / each[item.segment]
             else:
                 copies = _copies(item.place, stage)
-            held[item.kind] = held[item.kind] + whole[item.size] * copies
+            held[item.kind] = held[item.kind] + whole(item.size) * copies
         fuller = held["weights"] + held["kv_cache"] > total
         weights = np.where(fuller, held["weights"], weights)
         caches = np.where(fuller, held["kv_cache"], caches)
         total = weights + caches
-    activations = [_largest(sizes[size] for size in variant.memory.activations[name]) for name, sizes in phases]
-    buffers = [_largest(sizes[size] for size in variant.memory.buffers[name]) for name, sizes in phases]
+    activations = [_largest(sizes(size) for size in variant.memory.activations[name]) for name, sizes in phases]
+    buffers = [_largest(sizes(size) for size in variant.memory.buffers[name]) for name, sizes in phases]
     return {
         "weights": weights,
         "kv_cache": caches,

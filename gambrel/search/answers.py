@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gambrel.cost.frames import Pick
+from gambrel.cost.frames import Pick, Scalar
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.points import Points
 
@@ -77,4 +78,7 @@ class Answers:
 
 
 def _both(first: Pick, second: Pick) -> Pick:
-    return lambda values: second(first(values))
+    def pick(values: NDArray[Scalar], /) -> NDArray[Scalar]:
+        return second(first(values))
+
+    return pick

@@ -9,13 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gambrel.cost.energy import has_energy
-from gambrel.cost.frames import Pick
+from gambrel.cost.frames import Pick, Scalar
 from gambrel.cost.program import Rates
 from gambrel.cost.vectorise import Array
 from gambrel.estimation.evaluate import memory_by_kind, phase_totals
@@ -33,7 +33,7 @@ Batching = Literal["static", "continuous"]
 
 AXES = 7
 
-PIECE_POINTS = 2**18
+PIECE_POINTS = 2**19
 """Points of a grid that are held at once."""
 
 TIE = 1e-12
@@ -44,7 +44,6 @@ CHOICES = (*DEGREES, "placement", "batch", "prefill_chunk", "sub_batches", "pref
 
 Columns = dict[str, Array]
 
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 UNFIT = "does not fit in memory"
 SAME_PARTS = "the same as another plan: micro-batches are no more than sequences"
@@ -98,12 +97,14 @@ class Scanned(NamedTuple):
         priced: Points that were priced.
         fit: Of them, those that fit in memory.
         met: Of them, those that meet the limits.
+        points: All points of these candidates, those that are left out too.
     """
 
     kept: Columns
     priced: int
     fit: int
     met: int
+    points: int = 0
 
 
 def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter[str]) -> Iterator[Scanned]:
@@ -111,6 +112,7 @@ def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter
     for rows in _slices(group, space, aim):
         part = group.take(rows)
         grid = make_grid(part, space, aim)
+        points = len(part) * len(space.placement_names) * math.prod(grid.valid.shape[2:])
         pruned[SAME_LINKS] += int(part.same_links.sum()) * math.prod(grid.valid.shape[2:])
         places = int((part.placements >= 0).sum()) * math.prod(grid.valid.shape[2:])
         pruned[SAME_PARTS] += places - int(grid.valid.sum())
@@ -119,10 +121,10 @@ def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter
         some: NDArray[np.bool_] = np.asarray(fits.any(axis=tuple(range(1, fits.ndim))))
         pruned[UNFIT] += int(grid.valid[~some].sum())
         if not some.any():
-            yield _smallest(part, grid, machine)
+            yield _smallest(part, grid, machine)._replace(points=points)
             continue
         left = _Piece(part, grid, fits, held).only(some)
-        yield _scan_piece(left, machine, aim)
+        yield _scan_piece(left, machine, aim)._replace(points=points)
 
 
 def make_grid(group: Group, space: Space, aim: Aim) -> Grid:
@@ -187,8 +189,22 @@ def _along(values: Array, axis: int) -> Array:
     return values.reshape([-1 if i == axis else 1 for i in range(AXES)])
 
 
+def points_each(staged: bool, space: Space, aim: Aim) -> int:
+    """Points of a candidate in one placement, as `make_grid` has them."""
+    several = aim.batching == "static"
+    return math.prod(
+        (
+            len(space.batches or REPLICA_BATCHES),
+            len(space.chunks(aim.work.isl)),
+            1 if staged else len(space.sub_batches or SUB_BATCHES),
+            len(space.prefill_microbatches or (PREFILL_PARTS if staged else (1,))) if several else 1,
+            len(space.microbatches or (PARTS if staged else (1,))),
+        )
+    )
+
+
 def _slices(group: Group, space: Space, aim: Aim) -> Iterator[slice]:
-    each = make_grid(group.take(slice(0, 1)), space, aim).valid.size // max(group.take(slice(0, 1)).placements.size, 1)
+    each = points_each(bool(np.any(group.degrees["pp"] > 1.0)), space, aim)
     rows = max(PIECE_POINTS // max(each * group.placements.shape[1], 1), 1)
     yield from (slice(start, start + rows) for start in range(0, len(group), rows))
 
@@ -314,9 +330,10 @@ def _best(wanted: Array, keep: tuple[int, ...] = ()) -> NDArray[np.intp]:
     with np.errstate(invalid="ignore"):
         column = (turned >= (best - TIE * np.abs(best))[:, None]).argmax(axis=1)
     found = np.flatnonzero(np.isfinite(best))
-    where = dict(zip(keep, np.unravel_index(found, [wanted.shape[axis] for axis in keep]), strict=True)) if keep else {}
-    where |= zip(rest, np.unravel_index(column[found], [wanted.shape[axis] for axis in rest]), strict=True)
-    return np.ravel_multi_index([where[axis] for axis in range(wanted.ndim)], wanted.shape)
+    axes = (*keep, *rest)
+    places = np.ravel_multi_index((found, column[found]), turned.shape)
+    where = np.unravel_index(places, [wanted.shape[axis] for axis in axes])
+    return np.ravel_multi_index([where[axes.index(axis)] for axis in range(wanted.ndim)], wanted.shape)
 
 
 def _front(answers: Answers, met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
