@@ -33,7 +33,8 @@ CACHED = "c"
 FEW_POINTS = 2**14
 """A call to an engine takes as long for one point as for some thousands: up to so many, kernels are priced together."""
 
-KernelKey = tuple[object, ...]
+UNPRICED = -1
+"""The number of the kernel of rows that have none."""
 
 Rates = Callable[[str], str]
 """Which number format's rate a device uses for a product of some format."""
@@ -199,36 +200,37 @@ class _RowGroup:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.rows = rows
         self.expressions = Vectorised(e for row in rows for e in row.expressions)
-        self.kernels = {row.kernel.key: row.kernel for row in rows if row.kernel is not None}
-        self.atoms = {key: atoms_of(kernel.sizes.values()) for key, kernel in self.kernels.items()}
+        known: dict[object, int] = {}
+        self.numbers = [known.setdefault(row.kernel.key, len(known)) if row.kernel else UNPRICED for row in rows]
+        self.kernels = {number: row.kernel for number, row in zip(self.numbers, rows, strict=True) if row.kernel}
+        self.atoms = {number: atoms_of(kernel.sizes.values()) for number, kernel in self.kernels.items()}
 
     def evaluate(self, device: Device, rates: Rates, binding: Binding, *, nodes: bool = False) -> dict[int, RowPrice]:
         """Prices of all rows; with `nodes` the last axis of all values is that of a quadrature."""
         if not self.rows:
             return {}
-        kernels = {key: _at_rate(kernel, rates) for key, kernel in self.kernels.items()}
-        frames: dict[KernelKey, Frame] = {}
-        points: dict[KernelKey, OperatingPoint] = {(): _unpriced()}
+        kernels = {number: _at_rate(kernel, rates) for number, kernel in self.kernels.items()}
+        frames: dict[int, Frame] = {}
+        points: dict[int, OperatingPoint] = {UNPRICED: _unpriced()}
         if _points(binding, self.expressions.symbols) < WORTH_POINTS or has_arrays(device):
             values = self.expressions(binding).__getitem__
         else:
             values = Interpreted(binding.items())
             factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
             found = find_frames(factors, self.atoms.values(), nodes=nodes)
-            frames = {key: found[atoms] for key, atoms in self.atoms.items() if atoms in found}
+            frames = {number: found[atoms] for number, atoms in self.atoms.items() if atoms in found}
             points |= _price_together(kernels, frames, values, device)
-        for key, kernel in kernels.items():
-            if key not in points:
-                points[key] = _price(kernel, device, values)
+        for number, kernel in kernels.items():
+            if number not in points:
+                points[number] = _price(kernel, device, values)
         out: dict[int, RowPrice] = {}
-        for row in self.rows:
-            key = row.kernel.key if row.kernel is not None else ()
+        for row, number in zip(self.rows, self.numbers, strict=True):
             out[id(row)] = RowPrice(
                 row=row,
-                point=points[key],
-                frame=frames.get(key),
+                point=points[number],
+                frame=frames.get(number),
                 count=values(row.count),
-                spec=kernels.get(key),
+                spec=kernels.get(number),
                 values=values,
                 device=device,
             )
@@ -280,34 +282,34 @@ def _price(kernel: KernelSpec, device: Device, values: Callable[[Expr], Array]) 
 class _Small(NamedTuple):
     """A kernel to price at few points, and its sizes there."""
 
-    key: KernelKey
+    number: int
     kernel: KernelSpec
     sizes: Mapping[str, Array]
     shape: tuple[int, ...]
 
 
 def _price_together(
-    kernels: Mapping[KernelKey, KernelSpec],
-    frames: Mapping[KernelKey, Frame],
+    kernels: Mapping[int, KernelSpec],
+    frames: Mapping[int, Frame],
     values: Callable[[Expr], Array],
     device: Device,
-) -> Iterator[tuple[KernelKey, OperatingPoint]]:
+) -> Iterator[tuple[int, OperatingPoint]]:
     """Operating points of kernels on their frames, or at all points if these are few: those of a kind in one call."""
     alike: dict[Hashable, list[_Small]] = {}
     on_frames = {frame: Interpreted(frame.values.items()) for frame in frames.values()}
-    for key, kernel in kernels.items():
-        value = on_frames[frames[key]] if key in frames else values
+    for number, kernel in kernels.items():
+        value = on_frames[frames[number]] if number in frames else values
         sizes = {name: value(size) for name, size in kernel.sizes.items()}
         shape = np.broadcast_shapes(*(size.shape for size in sizes.values()))
         # An engine asks whether a call computes several products: those of one and of several are kept apart.
         kind = (kernel.kind, tuple(kernel.constants.items()), tuple(sizes), kernel.sizes.get("batch"))
-        if key in frames or math.prod(shape) <= FEW_POINTS:
-            alike.setdefault(kind, []).append(_Small(key, kernel, sizes, shape))
+        if number in frames or math.prod(shape) <= FEW_POINTS:
+            alike.setdefault(kind, []).append(_Small(number, kernel, sizes, shape))
     for members in alike.values():
         yield from _price_small(members, device)
 
 
-def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[KernelKey, OperatingPoint]]:
+def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[int, OperatingPoint]]:
     sizes = {
         name: np.concatenate([np.broadcast_to(each.sizes[name], each.shape).ravel() for each in members])
         for name in members[0].sizes
@@ -318,7 +320,7 @@ def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[Ke
         part = slice(start, start := start + math.prod(each.shape))
         seconds, bound, joules = point.seconds[part], point.bound[part], point.joules[part]
         yield (
-            each.key,
+            each.number,
             OperatingPoint(seconds.reshape(each.shape), bound.reshape(each.shape), joules.reshape(each.shape)),
         )
 
