@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import least_squares
 
 from benchmarks.accuracy.end_to_end import data_file
+from benchmarks.accuracy.engine_series import held_out
 from gambrel.errors import GambrelError
 from gambrel.estimation.api import estimate
 from gambrel.estimation.result import PhaseEstimate
 from gambrel.hardware.load import load_device
-from gambrel.validation.runs import PROFILES, Run, Unanswerable, architecture_of, read_runs
+from gambrel.runtimes import load_engine_profile
+from gambrel.validation.runs import ENGINES, PROFILES, Run, Unanswerable, architecture_of, read_runs
 
 NAMES = ("kernel_launch", "prefill_overhead", "step_overhead", "sequence_overhead")
 START = np.array([8e-6, 2e-3, 1e-3, 20e-6])
@@ -30,8 +31,6 @@ PRIOR_SIGMA = 1.5
 """Spread of ln(parameter) around START: wide, so that the measurements decide where there are some."""
 
 NOISE = 0.1
-EAGER = {"vLLM-based (Splitwise)", "Megatron (inference)"}
-"""Engines that launch every kernel from the host; the others replay graphs or run a compiled engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,26 +50,27 @@ def _launches(phase: PhaseEstimate) -> float:
 
 
 def points(file: Path) -> list[Point]:
-    """All runs that an estimate answers."""
+    """All runs of engines with a profile that an estimate answers, with the kernels of the engine's libraries."""
     out: list[Point] = []
     for run in read_runs(file):
-        if run.refusal or run.plan is None or run.workload is None or run.metric == "peak memory":
+        unasked = run.refusal or run.metric == "peak memory" or run.engine not in ENGINES
+        if unasked or run.plan is None or run.workload is None:
             continue
+        plan = replace(run.plan, engine=ENGINES[run.engine])
         try:
             architecture = architecture_of(run.model, run.dims)
-            found = estimate(architecture, load_device(PROFILES[run.device]), plan=run.plan, workload=run.workload)
+            found = estimate(architecture, load_device(PROFILES[run.device]), plan=plan, workload=run.workload)
         except (Unanswerable, GambrelError):
             continue
-        series = f"{run.engine}/{run.device}/{run.model}/{run.plan.tp}/{run.plan.pp}"
         decode = found.decode or found.prefill
         out.append(
             Point(
                 run=run,
-                prefill_s=found.prefill.seconds,
-                step_s=decode.seconds,
-                prefill_launches=_launches(found.prefill),
-                step_launches=_launches(decode),
-                held_out=blake2b(series.encode(), digest_size=1).digest()[0] % 2 == 1,
+                prefill_s=found.prefill.seconds - found.prefill.host_seconds,
+                step_s=decode.seconds - decode.host_seconds,
+                prefill_launches=_launches(found.prefill) / plan.pp,
+                step_launches=_launches(decode) / plan.pp,
+                held_out=held_out(run),
             )
         )
     return out
@@ -136,7 +136,7 @@ def main() -> None:
         fitted, scored = [p for p in members if not p.held_out], [p for p in members if p.held_out]
         if not fitted:
             continue
-        theta = fit(fitted, eager=engine in EAGER)
+        theta = fit(fitted, eager=load_engine_profile(ENGINES[engine]).launch.prefill == "eager")
         shown = ", ".join(f"{name} {value * 1e6:.0f} us" for name, value in zip(NAMES, theta, strict=True))
         print(f"{engine} on {device or 'all devices'}: {shown}")
         for name, part in (("fitted", fitted), ("held out", scored)):

@@ -2,9 +2,9 @@
 
 Usage: python -m benchmarks.accuracy.fit_serving [--data FILE]
 
-Kernels are priced as they are; three constants of each engine are free, none of a device or a model. Only dense
-models are fitted: what experts' kernels still get wrong is larger than any host time. Every second series is fitted,
-the others are scored; models with experts are scored for information.
+Kernels are priced as they are; three constants of each engine are free, none of a device or a model. Every second
+series is fitted, of dense models and of models with experts, the others are scored. Servers that may decode
+speculatively are scored for information.
 """
 
 from __future__ import annotations
@@ -38,6 +38,11 @@ def held_out_series(measured: Iterable[Served]) -> set[str]:
         ids = sorted({x.series for x in every if x.dense is dense and not x.run.refusal})
         out |= set(ids[::2])
     return out
+
+
+def split_of(served: Served, away: set[str]) -> str:
+    """`held out`, `fitted`, or `not fitted` where the server may decode speculatively."""
+    return "held out" if served.series in away else "not fitted" if served.speculative else "fitted"
 
 
 def with_times(engine: EngineOverheads, theta: np.ndarray) -> EngineOverheads:
@@ -84,7 +89,7 @@ def main() -> None:
     for name in sorted({p.served.engine for p in every}):
         engine = kernels_alone(load_engine(name))
         mine = [p for p in every if p.served.engine == name]
-        fitted = [p for p in mine if p.served.dense and p.served.series not in away]
+        fitted = [p for p in mine if split_of(p.served, away) == "fitted"]
         theta = fit(fitted, engine)
         shown = ", ".join(f"{key[:-2]} {value * 1e6:.1f} us" for key, value in zip(NAMES, theta, strict=True))
         print(f"{name}: {shown}; fitted to {len(fitted)} runs of {len({p.served.series for p in fitted})} series")
@@ -93,7 +98,7 @@ def main() -> None:
         for piece in mine:
             served = piece.served
             kind = "dense" if served.dense else "speculative?" if served.speculative else "experts"
-            split = "held out" if served.series in away else "fitted" if served.dense else "not fitted"
+            split = split_of(served, away)
             groups.setdefault((kind, split, "all devices", ""), []).append(piece)
             groups.setdefault((kind, split, served.run.device, served.run.model.split(" ")[0]), []).append(piece)
         for key, members in sorted(groups.items()):

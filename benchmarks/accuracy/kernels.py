@@ -122,7 +122,7 @@ def section(known: Sequence[Score], new: Sequence[Score], by_library: Sequence[S
             "",
             "What the split does not protect: the terms of the formulas, and whether a loop's operands are hot, were",
             "chosen with whole tables in view; overheads of calls (no part of an estimate) come from the least times",
-            "of whole tables; the Ascend 910B's three numbers were fitted on all its bf16 products.",
+            "of whole tables.",
             "",
             "### By device",
             "",

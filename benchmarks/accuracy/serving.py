@@ -4,7 +4,7 @@ Usage: python -m benchmarks.accuracy.serving [--data FILE] [--device D] [--famil
            [--format table|json|markdown|residuals] [--write]
 
 Every row is scored twice: by its kernels alone (`none`), and with the host times of its engine's profile (`profile`),
-which `benchmarks.accuracy.fit_serving` fitted on every second series of dense models; `split` tells them apart.
+which `benchmarks.accuracy.fit_serving` fitted on every second series; `split` tells them apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy.end_to_end import RESULTS, data_file
-from benchmarks.accuracy.fit_serving import held_out_series
+from benchmarks.accuracy.fit_serving import held_out_series, split_of
 from gambrel.validation.score import Answer, Score, scores
 from gambrel.validation.served import Served, read_served
 from gambrel.validation.serving import Piece, answers, pieces
@@ -35,7 +35,7 @@ class Row:
         piece: What was measured, and what the estimates are combined from.
         bare: By kernels alone.
         full: With the host times of the engine's profile.
-        split: `fitted`, `not fitted` (models with experts of such series) or `held out`.
+        split: `fitted`, `held out`, or `not fitted` (such a series may be decoded speculatively).
     """
 
     piece: Piece
@@ -55,11 +55,8 @@ def rows_of(measured: Sequence[Served]) -> tuple[list[Row], list[Served]]:
     away = held_out_series(measured)
     found, refused = pieces(measured)
 
-    def split(served: Served) -> str:
-        return "held out" if served.series in away else "fitted" if served.dense else "not fitted"
-
     both = zip(found, answers(found, host=False), answers(found), strict=True)
-    return [Row(piece=p, bare=a, full=b, split=split(p.served)) for p, a, b in both], refused
+    return [Row(piece=p, bare=a, full=b, split=split_of(p.served, away)) for p, a, b in both], refused
 
 
 def records(rows: Sequence[Row], refused: Sequence[Served]) -> list[dict[str, object]]:

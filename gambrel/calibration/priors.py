@@ -1,7 +1,7 @@
 """What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -11,7 +11,17 @@ from gambrel.cost.engines import parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
 from gambrel.cost.engines.parameters import parameter_grade
-from gambrel.cost.kernel import Array, Kernel, MemoryBound, Scan, Transfer
+from gambrel.cost.kernel import (
+    Array,
+    Attention,
+    Convolution,
+    Gemm,
+    GroupedGemm,
+    Kernel,
+    MemoryBound,
+    Scan,
+    Transfer,
+)
 from gambrel.cost.rates import resolve_rate
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device, Number
@@ -126,7 +136,7 @@ class Prior(NamedTuple):
 def parameter_family(kernel: Kernel, device: Device) -> str:
     """The family under which parameters of such kernels are written: the most specific, for no particular library."""
     if device.engine == "roofline" and not isinstance(kernel, Transfer):
-        return f"roofline_{kernel.op if isinstance(kernel, MemoryBound) else resolve_rate(device, kernel.rate)}"
+        return _achievable_lookup(kernel, device)[-1]
     return next(name for name in reversed(families(kernel, device)) if "@" not in name)
 
 
@@ -195,8 +205,17 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
 
 
+def _achievable_lookup(
+    kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device
+) -> tuple[str, ...]:
+    """Families of the engine `roofline`, the specific last."""
+    if not isinstance(kernel, MemoryBound):
+        kernel = replace(kernel, rate=resolve_rate(device, kernel.rate))
+    return ("roofline", *(f"roofline_{each}" for each in parameters.achievable_variants(kernel)))
+
+
 def _lookup(kernel: Kernel, device: Device, library: str) -> tuple[str, ...]:
     if device.engine == "roofline" and not isinstance(kernel, Transfer):
-        return ("roofline", parameter_family(kernel, device))
+        return _achievable_lookup(kernel, device)
     plain = [name for name in families(kernel, device) if "@" not in name]
     return tuple(each for name in plain for each in ((name, f"{name}@{library}") if library else (name,)))

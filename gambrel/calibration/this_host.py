@@ -3,6 +3,7 @@
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,9 +54,13 @@ class Settings:
 
 
 class _Job(NamedTuple):
-    """A shape to measure: the table and its row, what it computes and moves, and how its call is made."""
+    """A shape to measure: the table and its row, what it computes and moves, and how its call is made.
+
+    `kind` tells shapes of one table apart that different families of parameters are fitted on.
+    """
 
     table: str
+    kind: str
     row: Row
     flops: float
     moved_bytes: float
@@ -163,15 +168,17 @@ def _tables(
     budget = MEASURING * settings.seconds / len(jobs)
     end = time.perf_counter() + MEASURING * settings.seconds
     tables: dict[str, list[Row]] = {}
+    counts = Counter[tuple[str, str]]()
     dropped = 0
     for number, job in enumerate(jobs):
         expected = 4.0 * (3.0 * job.flops / peak + job.moved_bytes / 5e9)
         late = time.perf_counter() - end
-        enough = len(tables.get(job.table, ())) >= LEAST_POINTS or late > max(0.1 * settings.seconds, GRACE_S)
+        enough = counts[job.table, job.kind] > LEAST_POINTS or late > max(0.1 * settings.seconds, GRACE_S)
         if expected > max(LARGEST * settings.seconds, 2.0 * budget) or (late > 0.0 and enough):
             dropped += 1
             continue
         seconds = backend.seconds(job.make(), 0.7 * budget)
+        counts[job.table, job.kind] += 1
         tables.setdefault(job.table, []).append(job.row | {"latency_us": seconds * 1e6})
         if number % 40 == 39:
             report(f"measured {number + 1} of {len(jobs)} shapes")
@@ -191,13 +198,20 @@ def _jobs(backend: Backend) -> Iterable[_Job]:
     kind: Row = {"dtype": backend.dtype}
     for shape in design.products():
         row: Row = kind | {"m": shape.m, "n": shape.n, "k": shape.k, "b": shape.b, "library": ""}
-        yield _Job("gemm", row, _flops(shape), _moved(shape), lambda s=shape: backend.product(s))
+        yield _Job(
+            "gemm",
+            "batched" if shape.b > 1 else "",
+            row,
+            _flops(shape),
+            _moved(shape),
+            lambda s=shape: backend.product(s),
+        )
     for image in design.convolutions():
         yield _convolution_job(backend, image, kind)
     for stream in design.streams():
         row = kind | {"op": stream.op, "rows": stream.rows, "cols": stream.cols}
         moved = 12.0 * stream.rows * stream.cols
-        yield _Job("memory_bound", row, 0.0, moved, lambda s=stream: backend.stream(s))
+        yield _Job("memory_bound", stream.op, row, 0.0, moved, lambda s=stream: backend.stream(s))
     for x in design.attentions():
         yield _attention_job(backend, x, kind)
 
@@ -207,7 +221,14 @@ def _convolution_job(backend: Backend, x: design.Convolution, kind: Row) -> _Job
     row = kind | sizes | {"Kernel_Size": x.filter, "Stride": x.stride, "Padding": x.filter // 2}
     results = x.images * x.channels_out * (x.size // x.stride) ** 2
     flops = 2.0 * results * x.channels_in * x.filter**2
-    return _Job("conv", row, flops, 4.0 * results, lambda: backend.convolution(x))
+    return _Job(
+        "conv",
+        "pointwise" if x.filter == x.stride == 1 else "",
+        row,
+        flops,
+        4.0 * results,
+        lambda: backend.convolution(x),
+    )
 
 
 def _attention_job(backend: Backend, x: design.Attention, kind: Row) -> _Job:
@@ -220,7 +241,7 @@ def _attention_job(backend: Backend, x: design.Attention, kind: Row) -> _Job:
         table, row = "attention_prefill", heads | {"num_kv_heads": x.kv_heads, "s": x.q}
     else:
         table, row = "attention_encoder", heads | {"s": x.q}
-    return _Job(table, row, flops, moved, lambda: backend.attention(x))
+    return _Job(table, "shared" if x.kv_heads < x.heads else "", row, flops, moved, lambda: backend.attention(x))
 
 
 def _flops(x: design.Product) -> float:

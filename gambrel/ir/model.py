@@ -12,7 +12,7 @@ from gambrel.ir.attention import AttentionOp
 from gambrel.ir.experts import CombineOp, DispatchOp, RouteOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.op import DeclarationOp, strings
-from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, MomentsOp, NormalizeOp, NormOp, RopeOp, SliceOp
 from gambrel.ir.scan import Conv1dOp, ScanOp
 from gambrel.ir.tokens import EmbedOp, SampleOp, TakeLastOp
 from gambrel.ir.types import TensorType
@@ -75,6 +75,8 @@ MODEL = Dialect(
         Conv1dOp,
         MapOp,
         NormOp,
+        MomentsOp,
+        NormalizeOp,
         RopeOp,
         CastOp,
         SliceOp,

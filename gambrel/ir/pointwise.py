@@ -12,7 +12,7 @@ from xdsl.utils.exceptions import VerifyException
 from gambrel.errors import did_you_mean
 from gambrel.ir.expr import ONE, Expr, as_expr
 from gambrel.ir.op import PlacedOp, integer, label_property
-from gambrel.ir.types import Dim, TensorType, tensor
+from gambrel.ir.types import Axes, Dim, TensorType, tensor
 
 
 class MapFunction(NamedTuple):
@@ -118,6 +118,9 @@ class NormOp(PlacedOp):
         dims: Trailing dims that are normalised together; 1 where it is left out.
         groups: The first of those dims falls into so many groups, each normalised apart, so that it may stay split.
             More devices than groups would exchange one scalar a token and group, which is not counted.
+
+    A norm of one group whose rows arrive split is sharded into `model.moments`, their sum over the devices, and
+    `model.normalize`.
     """
 
     name = "model.norm"
@@ -154,6 +157,13 @@ class NormOp(PlacedOp):
         """How many groups are normalised apart."""
         return self.groups.value.data if self.groups is not None else 1
 
+    @property
+    def row_axes(self) -> Axes:
+        """The axes that split the rows of one group, whose devices have to exchange their sums."""
+        x = tensor(self.x)
+        row = x.dims[len(x.dims) - self.num_dims :] if self.num_groups == 1 and not x.partial else ()
+        return tuple(axis for dim in row for axis in dim.axes)
+
     def accept(self) -> Sequence[TensorType]:
         """The normalised dims are whole on every device, but for a first one of several groups."""
         x = tensor(self.x)
@@ -181,6 +191,114 @@ class NormOp(PlacedOp):
         for param in self.params:
             if tensor(param).sizes != x.sizes[len(x.sizes) - self.num_dims :]:
                 raise VerifyException(f"scale or bias {param.type} does not fit {x}")
+        return x
+
+
+MOMENTS = {"rms": 1, "layer": 2}
+"""Numbers a row that a norm needs of it: the sum of squares; for layer normalisation the sum, too."""
+
+
+@irdl_op_definition
+class MomentsOp(PlacedOp):
+    """What a norm over split dims needs of each row: its sums, partial over the axes that split the row.
+
+    Properties:
+        kind: Of the norm.
+        dims: Trailing dims that make a row.
+    """
+
+    name = "model.moments"
+    kind = prop_def(StringAttr)
+    dims = opt_prop_def(IntegerAttr)
+    label_attr = opt_prop_def(StringAttr, prop_name="label")
+    x = operand_def(TensorType)
+    res = result_def(TensorType)
+    traits = traits_def(Pure())
+    assembly_format = "$kind $x attr-dict `:` functional-type(operands, results)"
+
+    def __init__(self, kind: str, x: SSAValue, *, dims: int = 1, label: str = "") -> None:
+        """Build with the inferred result type."""
+        properties = {
+            "kind": StringAttr(kind),
+            "dims": integer(dims) if dims != 1 else None,
+            **label_property(label),
+        }
+        super().__init__(operands=[x], properties=properties, result_types=[x.type])
+        self.retype()
+
+    @property
+    def num_dims(self) -> int:
+        """How many trailing dims make a row."""
+        return self.dims.value.data if self.dims is not None else 1
+
+    def infer(self) -> TensorType:
+        """`[rows.., sums]` in fp32, partial over the axes of the row."""
+        x = tensor(self.x)
+        rows, row = x.dims[: len(x.dims) - self.num_dims], x.dims[len(x.dims) - self.num_dims :]
+        axes = tuple(axis for dim in row for axis in dim.axes)
+        return x.with_format("fp32").with_dims([*rows, Dim(as_expr(_num_moments(self.kind.data)))], axes)
+
+
+def _num_moments(kind: str) -> int:
+    if kind not in MOMENTS:
+        raise VerifyException(f"unknown norm '{kind}'; known: {', '.join(MOMENTS)}")
+    return MOMENTS[kind]
+
+
+@irdl_op_definition
+class NormalizeOp(PlacedOp):
+    """The rest of a norm whose rows are split: scales each row by its complete moments, wherever its parts are.
+
+    Operands after the moments are the scale and the bias, where the norm has them.
+
+    Properties:
+        kind: Of the norm.
+        dims: Trailing dims that make a row.
+    """
+
+    name = "model.normalize"
+    kind = prop_def(StringAttr)
+    dims = opt_prop_def(IntegerAttr)
+    label_attr = opt_prop_def(StringAttr, prop_name="label")
+    x = operand_def(TensorType)
+    moments = operand_def(TensorType)
+    params = var_operand_def(TensorType)
+    res = result_def(TensorType)
+    traits = traits_def(Pure())
+    assembly_format = "$kind $x `by` $moments (`,` $params^)? attr-dict `:` functional-type(operands, results)"
+
+    def __init__(
+        self, kind: str, x: SSAValue, moments: SSAValue, *params: SSAValue, dims: int = 1, label: str = ""
+    ) -> None:
+        """Build with the inferred result type."""
+        properties = {
+            "kind": StringAttr(kind),
+            "dims": integer(dims) if dims != 1 else None,
+            **label_property(label),
+        }
+        super().__init__(operands=[x, moments, params], properties=properties, result_types=[x.type])
+        self.retype()
+
+    @property
+    def num_dims(self) -> int:
+        """How many trailing dims make a row."""
+        return self.dims.value.data if self.dims is not None else 1
+
+    def accept(self) -> Sequence[TensorType]:
+        """Moments are complete and placed as the rows, parameters as the row."""
+        x, moments = tensor(self.x).complete(), tensor(self.moments)
+        rows, row = x.dims[: len(x.dims) - self.num_dims], x.dims[len(x.dims) - self.num_dims :]
+        params = [
+            param.with_dims(Dim(dim.size, like.axes) for dim, like in zip(param.dims, row, strict=True))
+            for param in map(tensor, self.params)
+        ]
+        return [x, moments.with_dims([*rows, Dim(as_expr(_num_moments(self.kind.data)))]), *params]
+
+    def infer(self) -> TensorType:
+        """The operand's type."""
+        x, moments = tensor(self.x), tensor(self.moments)
+        if moments.sizes[:-1] != x.sizes[: len(x.sizes) - self.num_dims]:
+            raise VerifyException(f"moments {moments} are not those of the rows of {x}")
         return x
 
 

@@ -11,13 +11,13 @@ from xdsl.passes import ModulePass
 from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
-from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import CastOp, ConcatOp, MapOp, MomentsOp, NormalizeOp, NormOp, RopeOp, SliceOp
 from gambrel.ir.scan import Conv1dOp
 from gambrel.ir.structure import GroupKind, GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import tensor
 from gambrel.passes.rewrite import insert_before
 
-_POINTWISE = (MapOp, NormOp, RopeOp, CastOp, SliceOp, ConcatOp, AppendOp, Conv1dOp)
+_POINTWISE = (MapOp, NormOp, MomentsOp, NormalizeOp, RopeOp, CastOp, SliceOp, ConcatOp, AppendOp, Conv1dOp)
 _PRODUCTS = (EinsumOp, GroupedEinsumOp)
 
 

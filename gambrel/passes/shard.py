@@ -15,6 +15,7 @@ from gambrel.ir.expr import ONE, as_expr
 from gambrel.ir.kv import CacheOp, StateOp
 from gambrel.ir.model import InputOp, WeightOp
 from gambrel.ir.op import PlacedOp, strings, without
+from gambrel.ir.pointwise import MomentsOp, NormalizeOp, NormOp
 from gambrel.ir.structure import PhaseOp, RepeatOp, YieldOp
 from gambrel.ir.types import AXES, TP_SUB_AXES, Axes, Dim, TensorType, tensor
 from gambrel.passes.rewrite import insert_before, set_type
@@ -147,6 +148,8 @@ class _Sharding:
     def _place(self, op: PlacedOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
         if isinstance(op, DispatchOp | CombineOp):
             self._gather_tokens(op, made)
+        if isinstance(op, NormOp) and op.row_axes:
+            op = self._by_moments(op, made)
         wanted = op.accept()
         for number, operand in enumerate(list(op.operands)):
             if operand.type != wanted[number] and tensor(operand).partial:
@@ -155,6 +158,19 @@ class _Sharding:
             if operand.type != kind:
                 op.operands[number] = self._convert(op, operand, kind, made)
         op.retype()
+
+    def _by_moments(self, op: NormOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> NormalizeOp:
+        """A norm whose rows are split as two ops: the devices exchange sums of the rows, not the rows."""
+        kind, dims = op.kind.data, op.num_dims
+        moments = MomentsOp(kind, op.x, dims=dims, label=op.label)
+        insert_before(op, moments)
+        complete = self._convert(op, moments.res, moments.type.complete(), made)
+        rest = NormalizeOp(kind, op.x, complete, *op.params, dims=dims, label=op.label)
+        insert_before(op, rest)
+        op.res.replace_all_uses_with(rest.res)
+        op.detach()
+        op.erase()
+        return rest
 
     def _gather_tokens(self, op: DispatchOp | CombineOp, made: dict[tuple[SSAValue, TensorType], SSAValue]) -> None:
         """Experts see a sequence whole: gathered before its tokens are copied k times, split after they are summed."""

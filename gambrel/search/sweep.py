@@ -195,7 +195,16 @@ class ProcessPool(AbstractContextManager[Executor]):
             workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_interrupts
         )
 
+        self._workers = workers
+
     def __enter__(self) -> Executor:
+        # A process starts with the signals blocked that its parent blocks: none is interrupted before it ignores them.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(self._workers):
+                self._pool.submit(_ignore_interrupts)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return self._pool
 
     def __exit__(self, *_: object) -> None:

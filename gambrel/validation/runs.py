@@ -27,6 +27,14 @@ PROFILES = {
 }
 """Profile of each measured device; a device that is not here is reported as not answered."""
 
+ENGINES = {
+    "FasterTransformer": "fastertransformer",
+    "TensorRT-LLM": "tensorrt-llm-0.9",
+    "vLLM-based (Splitwise)": "vllm-2023-eager",
+    "vLLM": "vllm-0.10-rocm",
+}
+"""Engine profile of each measured engine; what is not here has none."""
+
 MODELS = {
     "llama2-70b": "llama-2-70b",
     "LLaMA 70B": "llama-2-70b",

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from gambrel.estimation.points import Plan, Workload
 from gambrel.estimation.result import Estimate, PhaseEstimate
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.load import load_device
-from gambrel.validation.runs import PROFILES, Run, Unanswerable, architecture_of
+from gambrel.validation.runs import ENGINES, PROFILES, Run, Unanswerable, architecture_of
 
 GRADES = ("calibrated", "transferred", "datasheet")
 """Best first."""
@@ -90,15 +90,23 @@ def _estimate(architecture: Architecture, profile: str, plan: Plan, workload: Wo
 _device = lru_cache(load_device)
 
 
-def answer(run: Run) -> Answer:
-    """The estimate of what a run measured."""
+def answer(run: Run, *, host: bool = False) -> Answer:
+    """The estimate of what a run measured.
+
+    Args:
+        run: The measurement.
+        host: Whether with the host times and the libraries of its engine's profile, or by kernels alone.
+    """
     if run.refusal:
         return Answer(run=run, refusal=run.refusal)
     if run.plan is None or run.workload is None:
         return Answer(run=run, refusal="precision or batch not understood")
+    if host and run.engine not in ENGINES:
+        return Answer(run=run, refusal="no engine profile")
+    plan = replace(run.plan, engine=ENGINES[run.engine]) if host else run.plan
     try:
         architecture = architecture_of(run.model, run.dims)
-        found = _estimate(architecture, PROFILES[run.device], run.plan, run.workload)
+        found = _estimate(architecture, PROFILES[run.device], plan, run.workload)
     except Unanswerable as error:
         return Answer(run=run, refusal=str(error))
     except GambrelError as error:

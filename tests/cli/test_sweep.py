@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = "import sys; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
+INTERRUPTIBLE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+"""A process that the shell started in the background, and all below it, ignore interrupts."""
+COMMAND = f"{INTERRUPTIBLE}; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
 QUESTION = ("sweep", "llama-3.2-1b", "--batch", "1-64", "--isl", "64-2048*2", "--osl", "16,64", "--plan.tp", "1,2,3")
 MANY_PARTS = ("--part-rows", "24")
 """2304 rows in parts that each take some milliseconds."""

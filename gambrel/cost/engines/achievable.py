@@ -12,8 +12,9 @@ from gambrel.hardware.device import Device
 def achievable(kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device) -> Parts:
     """Prices a kernel at `launch + max(FLOPs/(e_c peak), bytes/(e_m bandwidth))`.
 
-    The parameters are those of family `roofline`, variants by rate or by the memory-bound op; a profile without them
-    gets plain roofline. Does not count tiles, waves, padding or cache.
+    The parameters are those of family `roofline`, variants by rate, by the memory-bound op, and for attention further
+    ones by its phase (`achievable_variants`); a profile without them gets plain roofline. Does not count tiles, waves,
+    padding or cache.
 
     Source: S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009, with measured ceilings (section 3).
 
@@ -21,8 +22,7 @@ def achievable(kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | Mem
         PlanError: No rate for the kernel's number format.
     """
     streaming = isinstance(kernel, MemoryBound)
-    variants = parameters.stream_variants(kernel.op) if isinstance(kernel, MemoryBound) else kernel.rate
-    p = parameters.resolve(parameters.Roofline(), device, "roofline", variants)
+    p = parameters.resolve(parameters.Roofline(), device, "roofline", parameters.achievable_variants(kernel))
     # The achievable share of the matrix peak says nothing about the vector units.
     peak = device.vector_flops_per_s if streaming else p.compute_efficiency * matrix_rate(device, kernel.rate)
     compute = kernel_flops(kernel) / peak

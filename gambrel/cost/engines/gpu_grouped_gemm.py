@@ -33,19 +33,21 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     """Prices the products of all experts that were hit as one kernel.
 
     ```
-    tm = the least power of two not below tile_margin offered/experts, from least_tile to largest_tile
+    tm = the least power of two not below tile_margin offered/experts, from least_tile to largest_tile, or a larger one
+         where that is faster
     w  = tiles(tm) ceil(n/tn)/N      W = h ceil(w) + (1-h) max(w, 1)
     Tc = W k 2 tm tn / (e_c F/N)     Tl = W k max((tm ba + tn bb)/load, slice_latency/64)
     T  = launch + (Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead + offered pair_time + staging_passes rows (k ba + n bc)/B
     ```
     Td streams the hit experts' weights and the rows. Libraries take the tile from the mean number of rows that they
     are given for each of their experts, before they know whose these are: where a device is offered the pairs of a
-    whole group, the tile is too large for its own, and the padding is multiplied as well. Operands whose rows are not a
-    multiple of 16 elements are loaded at `unaligned_load_share` of the rate. Weights narrower than the activations
-    are widened as in `gemm`. Sorting the pairs and copying or quantising rows are kernels of the same call.
+    whole group, the tile is too large for its own, and the padding is multiplied as well. With a larger tile wherever
+    that is faster, more rows never take less, as they sometimes do where a library's rule steps to a tile that suits
+    them better. Operands whose rows are not a multiple of 16 elements are loaded at `unaligned_load_share` of the rate.
+    Weights narrower than the activations are widened as in `gemm`. Sorting the pairs and copying or quantising rows are
+    kernels of the same call.
 
     Does not count: routing, activation and combining (rows of their own), the busiest device's excess over the mean.
-    More rows may cost less where they make the tile larger.
 
     Source: grouped scheduling: T. Gale et al., "MegaBlocks: Efficient Sparse Training with Mixture-of-Experts", MLSys
     2023, section 5; tile by mean rows: vLLM, vllm/model_executor/layers/fused_moe/fused_moe.py, `get_default_config`,
@@ -59,13 +61,17 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
     offered = kernel.rows if kernel.offered_rows is None else kernel.offered_rows
-    tile = _tile_rows(p.tile_margin * offered / np.maximum(kernel.experts, 1e-9), p)
+    chosen = _tile_rows(p.tile_margin * offered / np.maximum(kernel.experts, 1e-9), p)
     stream = _stream(kernel, device, residency, p)
-    load = _load_seconds(kernel, device, tile, p)
-    step = p_norm(2.0 * tile * p.tile_columns / flops, load, p.overlap_norm)
-    waves = _tiles(kernel, tile) * np.ceil(kernel.n / p.tile_columns) / device.num_units
-    rounds = p.wave_hardness * np.ceil(waves) + (1.0 - p.wave_hardness) * np.maximum(waves, 1.0)
-    products = p_norm(rounds * kernel.k * step, stream, p.overlap_norm) + rounds * p.wave_overhead
+    largest = np.maximum(p.largest_tile, p.least_tile)
+    products: Number = np.inf
+    for rows in (0.0, *(x for x in TILE_ROWS if np.any((chosen < x) & (x <= largest)))):
+        tile = np.clip(rows, chosen, largest)
+        step = p_norm(2.0 * tile * p.tile_columns / flops, _load_seconds(kernel, device, tile, p), p.overlap_norm)
+        waves = _tiles(kernel, tile) * np.ceil(kernel.n / p.tile_columns) / device.num_units
+        rounds = p.wave_hardness * np.ceil(waves) + (1.0 - p.wave_hardness) * np.maximum(waves, 1.0)
+        with_tile = p_norm(rounds * kernel.k * step, stream, p.overlap_norm) + rounds * p.wave_overhead
+        products = np.minimum(products, with_tile)
     staged = kernel.rows * (kernel.k * kernel.a_bytes + kernel.n * kernel.c_bytes)
     sorting = offered * p.pair_time + p.staging_passes * staged / bandwidth
     compute = kernel_flops(kernel) / (flops * device.num_units)

@@ -18,7 +18,11 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 
 from gambrel.cost.kernel import Attention
+from gambrel.cost.kernel import Convolution as ConvolutionKernel
 from gambrel.cost.kernel import Gemm as Product
+from gambrel.cost.kernel import GroupedGemm as GroupedProduct
+from gambrel.cost.kernel import MemoryBound as Stream
+from gambrel.cost.kernel import Scan as ScanKernel
 from gambrel.hardware.device import Device, Number
 
 if TYPE_CHECKING:
@@ -521,6 +525,17 @@ def product_variants(kernel: Product) -> tuple[str, ...]:
 def stream_variants(op: str) -> tuple[str, ...]:
     """Variants of a memory-bound op, the specific last: an activation is elementwise too."""
     return ("elementwise", op) if op == "activation" else (op,)
+
+
+def achievable_variants(
+    kernel: Product | ConvolutionKernel | GroupedProduct | Attention | ScanKernel | Stream,
+) -> tuple[str, ...]:
+    """Variants of family `roofline`, the specific last: `bf16`; `bf16`, `attention_decode`; `elementwise`, `copy`."""
+    if isinstance(kernel, Stream):
+        return stream_variants(kernel.op)
+    if isinstance(kernel, Attention):
+        return (kernel.rate, "attention_decode" if kernel.decode else "attention_prefill")
+    return (kernel.rate,)
 
 
 def attention_variants(variant: str, kernel: Attention) -> tuple[str, ...]:

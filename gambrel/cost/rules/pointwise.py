@@ -12,7 +12,17 @@ from gambrel.cost.rules.scan import convolution_draft
 from gambrel.ir.expr import ZERO, Expr, product, total
 from gambrel.ir.kv import AppendOp
 from gambrel.ir.op import PlacedOp
-from gambrel.ir.pointwise import MAPS, CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import (
+    MAPS,
+    CastOp,
+    ConcatOp,
+    MapOp,
+    MomentsOp,
+    NormalizeOp,
+    NormOp,
+    RopeOp,
+    SliceOp,
+)
 from gambrel.ir.scan import Conv1dOp
 from gambrel.ir.types import TensorType, tensor
 
@@ -21,6 +31,7 @@ FORMULA = (
 )
 
 _NORM_FLOPS = {"rms": 4, "layer": 7}
+_MOMENT_FLOPS = {"rms": 2, "layer": 3}
 _ROPE_FLOPS = 3
 _ACTIVATION_FLOPS = 3
 """FLOPs of an element from which a function evaluates an exponential or the like."""
@@ -38,8 +49,11 @@ class Traffic(NamedTuple):
     writes: Mapping[SSAValue, Expr]
 
 
-@rule(MapOp, NormOp, RopeOp, CastOp, ConcatOp, AppendOp)
-def pointwise(op: MapOp | NormOp | RopeOp | CastOp | ConcatOp | AppendOp) -> Draft:
+Pointwise = MapOp | NormOp | MomentsOp | NormalizeOp | RopeOp | CastOp | ConcatOp | AppendOp
+
+
+@rule(MapOp, NormOp, MomentsOp, NormalizeOp, RopeOp, CastOp, ConcatOp, AppendOp)
+def pointwise(op: Pointwise) -> Draft:
     """A memory-bound kernel: reads its operands, writes its result (a cache write: the new tokens only)."""
     return pointwise_group([op], escaping=[op.results[0]])
 
@@ -111,11 +125,17 @@ def traffic_of(op: Operation) -> Traffic:
     if isinstance(op, RopeOp):
         moved = _rotated(op)
         return Traffic("elementwise", moved.local_elements * _ROPE_FLOPS, {op.x: moved.local_bytes}, _one(op, moved))
-    assert isinstance(op, MapOp | NormOp | CastOp | ConcatOp | Conv1dOp)
+    assert isinstance(op, MapOp | NormOp | MomentsOp | NormalizeOp | CastOp | ConcatOp | Conv1dOp)
     reads = {operand: tensor(operand).local_bytes for operand in op.operands}
     elements = op.type.local_elements
     if isinstance(op, NormOp):
         return Traffic("norm", elements * _NORM_FLOPS[op.kind.data], reads, _one(op, op.type))
+    if isinstance(op, MomentsOp):
+        flops = tensor(op.x).local_elements * _MOMENT_FLOPS[op.kind.data]
+        return Traffic("norm", flops, reads, _one(op, op.type))
+    if isinstance(op, NormalizeOp):
+        flops = elements * (_NORM_FLOPS[op.kind.data] - _MOMENT_FLOPS[op.kind.data])
+        return Traffic("elementwise", flops, reads, _one(op, op.type))
     if isinstance(op, CastOp):
         return Traffic("quantize", elements * _CAST_FLOPS, reads, _one(op, op.type))
     if isinstance(op, Conv1dOp):
@@ -148,9 +168,11 @@ def _source(value: SSAValue, ops: Sequence[Operation]) -> SSAValue:
 def _lead_type(op: Operation) -> TensorType:
     if isinstance(op, AppendOp):
         return tensor(op.new)
+    if isinstance(op, MomentsOp):
+        return tensor(op.x)
     assert isinstance(op, PlacedOp)
     return op.type
 
 
 def _trailing(op: Operation) -> int:
-    return op.num_dims if isinstance(op, NormOp) else 1
+    return op.num_dims if isinstance(op, NormOp | MomentsOp) else 1

@@ -1,6 +1,7 @@
 """Measuring a machine: the stopwatch, what the system says of itself, the design, and a short run through NumPy."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from gambrel.calibration import design, host
 from gambrel.calibration.backends import NumpyBackend, open_backend
 from gambrel.calibration.calibrate import LEAST_POINTS
+from gambrel.calibration.families import families
+from gambrel.calibration.predict import with_rate
 from gambrel.calibration.stopwatch import median_seconds
+from gambrel.calibration.tables import operation_named, read_table
 from gambrel.calibration.this_host import Settings, calibrate_host, shipped_gpu
 from gambrel.calibration.write import write_profile
 from gambrel.errors import UsageError
@@ -16,7 +20,7 @@ from gambrel.hardware.load import load_device, load_profile
 
 
 def test_the_stopwatch_times_a_call():
-    assert median_seconds(lambda: time.sleep(0.002), 0.02, 2) == pytest.approx(0.002, rel=0.5)
+    assert 0.002 <= median_seconds(lambda: time.sleep(0.002), 0.02, 2) < 0.2  # a loaded machine wakes late
 
 
 def test_the_stopwatch_times_calls_below_its_resolution():
@@ -107,7 +111,8 @@ def test_a_gpu_is_found_among_the_shipped_profiles():
         shipped_gpu("NVIDIA Quadro 4000")
 
 
-def test_two_seconds_of_this_host_make_a_profile(tmp_path):
+def test_two_seconds_of_this_host_make_a_profile(tmp_path, monkeypatch):
+    monkeypatch.setattr("gambrel.calibration.this_host.GRACE_S", 120.0)  # where others keep the machine busy
     out = tmp_path / "mine.yaml"
     remarks: list[str] = []
     found, text = calibrate_host(Settings(seconds=2.0, backend="numpy"), out, remarks.append)
@@ -120,3 +125,17 @@ def test_two_seconds_of_this_host_make_a_profile(tmp_path):
     assert device.memory_bandwidth_bytes_per_s > 1e8
     assert device.matrix_flops_per_s["fp32"] > 1e8
     assert str(tmp_path) not in text
+
+
+def test_a_host_runs_convolutions_as_products_with_parameters_of_their_own():
+    device = load_device("h100-sxm")
+    processor = replace(device, engine="cpu", matrix_flops_per_s={"fp32": 1e12}, parameters={})
+    table = {"B": [1.0, 1.0], "Input_Channel": 64.0, "Output_Channel": 128.0, "Input_Size": 28.0, "dtype": "float32"}
+    operation = operation_named("conv")
+    rows = read_table(operation, {**table, "Kernel_Size": [1.0, 3.0], "Padding": [0.0, 1.0]}).rows
+    kernels = [with_rate(operation.build(group.rows).kernels[0], processor) for group in operation.groups(rows)]
+    assert sorted(families(kernel, processor)[-1] for kernel in kernels) == [
+        "gemm_fp32@convolution",
+        "gemm_fp32@convolution-pointwise",
+    ]
+    assert {float(np.max(kernel.k)) for kernel in kernels} == {64.0, 9 * 64.0}

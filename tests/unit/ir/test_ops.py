@@ -12,7 +12,7 @@ from gambrel.ir.expr import as_expr, ceildiv
 from gambrel.ir.kv import AppendOp, CacheOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
-from gambrel.ir.pointwise import MAPS, CastOp, ConcatOp, MapOp, NormOp, RopeOp, SliceOp
+from gambrel.ir.pointwise import MAPS, CastOp, ConcatOp, MapOp, MomentsOp, NormalizeOp, NormOp, RopeOp, SliceOp
 from gambrel.ir.structure import GroupOp, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.tokens import EmbedOp, SampleOp, TakeLastOp
 
@@ -74,6 +74,16 @@ INFER = {
         "bf16, [b, s, 64{tp}]",
     ),
     "norm": (["bf16, [b{dp}, 64]", "bf16, [64]"], lambda x, w: NormOp("rms", x, w), "bf16, [b{dp}, 64]"),
+    "moments are partial over what splits the row": (
+        ["bf16, [b{dp}, 8{tp}, 16]"],
+        lambda x: MomentsOp("layer", x, dims=2),
+        "fp32, [b{dp}, 2] partial{tp}",
+    ),
+    "normalize keeps the split of the row": (
+        ["bf16, [b{dp}, 8{tp}, 16]", "fp32, [b{dp}, 1]", "bf16, [8{tp}, 16]"],
+        lambda x, m, w: NormalizeOp("rms", x, m, w, dims=2),
+        "bf16, [b{dp}, 8{tp}, 16]",
+    ),
     "rope": (["bf16, [b, s, 8{tp}, 16]"], lambda x: RopeOp(x, 8), "bf16, [b, s, 8{tp}, 16]"),
     "cast keeps the place": (["bf16, [b{dp}]"], lambda x: CastOp(x, "fp8"), "fp8, [b{dp}]"),
     "slice": (["bf16, [b{dp}, 576]"], lambda x: SliceOp(x, 1, 64), "bf16, [b{dp}, 64]"),
@@ -166,6 +176,11 @@ ACCEPT = {
         lambda x: NormOp("rms", x, dims=2),
         ["bf16, [b, 8, 16]"],
     ),
+    "normalize: moments are complete, the scale is split as the row": (
+        ["bf16, [b{dp}, 64{tp}]", "fp32, [b, 1] partial{tp}", "bf16, [64]"],
+        lambda x, m, w: NormalizeOp("rms", x, m, w),
+        [None, "fp32, [b{dp}, 1]", "bf16, [64{tp}]"],
+    ),
     "slice: the cut dim is whole": (
         ["bf16, [b{dp}, 64{tp}]"],
         lambda x: SliceOp(x, 1, 32),
@@ -214,6 +229,12 @@ def test_accepts(values, kind, operands, build, wanted):
 
 # What does not fit: operands, op, message.
 REFUSED = {
+    "normalize by the moments of other rows": (
+        ["bf16, [b, s, 64]", "fp32, [b, 1]"],
+        lambda x, m: NormalizeOp("rms", x, m),
+        "are not those of the rows",
+    ),
+    "moments of an unknown norm": (["bf16, [b, 64]"], lambda x: MomentsOp("batch", x), "unknown norm 'batch'"),
     "einsum without arrow": (["bf16, [b]", "bf16, [b]"], lambda x, y: EinsumOp("b,b", x, y), "not of the form"),
     "einsum of another rank": (["bf16, [b]", "bf16, [b]"], lambda x, y: EinsumOp("bc,b->c", x, y), "the left operand"),
     "einsum out of nothing": (["bf16, [b]", "bf16, [b]"], lambda x, y: EinsumOp("b,b->c", x, y), "'c' out of nothing"),

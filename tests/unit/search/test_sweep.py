@@ -164,7 +164,7 @@ def test_parts_that_are_broken_or_of_another_sweep_are_made_again(tmp_path: Path
 
 
 def test_a_full_disk_is_an_error_and_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, write = tmp_path / "run", runs_module._write
+    folder, write = tmp_path / "run", runs_module.write_whole
 
     def write_until_full(path: Path, data: bytes) -> None:
         if path.name == "part-000002.parquet":
@@ -172,7 +172,7 @@ def test_a_full_disk_is_an_error_and_keeps_what_is_finished(tmp_path: Path, monk
         write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs_module, "_write", write_until_full)
+        patch.setattr(runs_module, "write_whole", write_until_full)
         with pytest.raises(UsageError, match=r"No space left on device\. .* finished parts are kept"):
             sweep(MODEL, MACHINE, output=folder, columns=COLUMNS, part_rows=5)
     assert [part["number"] for part in parts_of(folder)] == [0, 1]

@@ -370,3 +370,11 @@ def test_roofline_engine_takes_achievable_fractions() -> None:
     assert price(large, tpu).seconds == 1e-6 + kernel_flops(large) / (0.5 * 1e15)
     assert price(small, tpu).seconds == 1e-6 + kernel_bytes(small) / (0.8 * 4e12)
     assert price(large, TPU).seconds == kernel_flops(large) / 1e15
+
+
+def test_roofline_engine_has_attention_of_each_phase_apart() -> None:
+    phases = {"roofline_attention_prefill": {"launch": 3e-6}, "roofline_attention_decode": {"memory_efficiency": 0.4}}
+    tpu = replace(TPU, parameters={"roofline": {"launch": 1e-6}, "roofline_bf16": {"launch": 2e-6}, **phases})
+    step, prompt = decode(64.0, 4096.0), prefill(4.0, 4096.0)
+    assert price(step, tpu).seconds == pytest.approx(2e-6 + kernel_bytes(step) / (0.4 * 4e12))
+    assert price(prompt, tpu).seconds == pytest.approx(3e-6 + kernel_flops(prompt) / 1e15)
