@@ -262,7 +262,9 @@ def _phase(ask: _Question, name: PhaseName, span: CacheSpan) -> PhaseTotals:
     repetitions = {item.label: np.asarray(float(item.repetitions)) for item in segments}
     runs = [p.count * repetitions.get(p.row.segment, _ONCE) for p in prices]
     parts = _Parts.of(prices, segments)
-    serial = _serial(parts, segments) * points.sub_batches
+    serial = _serial(parts, segments)
+    if np.any(points.sub_batches != 1.0):
+        serial = serial * points.sub_batches
     whole = _overlapped(ask, prices, parts, serial)
     slowest = _slowest_stage(parts, segments, points.pp, whole)
     m = points.passes(name)
@@ -405,10 +407,10 @@ def _slowest_stage(parts: _Parts, segments: Sequence[SegmentSpec], pp: Array, wh
     }
     slowest = np.zeros(())
     for stage in stages(segments, pp):
-        seconds = add(layers * per_layer[label] for label, layers in stage.layers.items())
-        seconds = seconds + (stage.first * parts.first + stage.last * parts.last + stage.sends * parts.between)
-        slowest = np.maximum(slowest, seconds)
-    return np.where(pp == 1.0, whole, slowest)
+        held = [(layers, per_layer[label]) for label, layers in stage.layers.items()]
+        held += [(stage.first, parts.first), (stage.last, parts.last), (stage.sends, parts.between)]
+        slowest = np.maximum(slowest, add(times * seconds for times, seconds in held if np.any(times)))
+    return np.where(pp == 1.0, whole, slowest) if np.any(pp == 1.0) else slowest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

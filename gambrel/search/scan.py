@@ -7,7 +7,7 @@ only transfers vary along L, so that a grid costs far less than its points.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
@@ -115,11 +115,11 @@ def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter
         points = len(part) * len(space.placement_names) * math.prod(grid.valid.shape[2:])
         pruned[SAME_LINKS] += int(part.same_links.sum()) * math.prod(grid.valid.shape[2:])
         places = int((part.placements >= 0).sum()) * math.prod(grid.valid.shape[2:])
-        pruned[SAME_PARTS] += places - int(grid.valid.sum())
+        pruned[SAME_PARTS] += places - int(np.count_nonzero(grid.valid))
         held = _held(part, grid, machine, aim)
         fits = grid.valid & (held <= machine.device.memory_bytes)
         some: NDArray[np.bool_] = np.asarray(fits.any(axis=tuple(range(1, fits.ndim))))
-        pruned[UNFIT] += int(grid.valid[~some].sum())
+        pruned[UNFIT] += int(np.count_nonzero(grid.valid[~some]))
         if not some.any():
             yield _smallest(part, grid, machine)._replace(points=points)
             continue
@@ -266,7 +266,7 @@ def _scan_piece(piece: _Piece, machine: Machine, aim: Aim) -> Scanned:
     kept = {name: np.broadcast_to(few[name], where[0].shape) for name in METRICS}
     kept |= {name: pick(getattr(grid.points, name)) for name in CHOICES}
     kept["misses"] = _misses(few, aim, where[0].shape)
-    return Scanned(kept, int(grid.valid.sum()), int(fits.sum()), int(met.sum()))
+    return Scanned(kept, *(int(np.count_nonzero(each)) for each in (grid.valid, fits, met)))
 
 
 def _static(group: Group, points: Points, machine: Machine, held: Array) -> Answers:
@@ -301,9 +301,9 @@ def _rent(device: Device) -> Array:
 
 def _chosen(answers: Answers, met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
     """Of points that meet the limits, the best of each candidate (and batch, where points are wanted) and the front."""
-    wanted = np.where(met, goodness(aim.objective, answers[aim.objective.name]), -np.inf)
-    best = _best(wanted, keep=(0, 2) if aim.points else (0,))
-    return np.concatenate([best, _front(answers, met, aim)])
+    columns = {name: goodness(METRICS[name], answers[name]) for name in dict.fromkeys((aim.objective.name, *aim.front))}
+    best = _best(np.where(met, columns[aim.objective.name], -np.inf), keep=(0, 2) if aim.points else (0,))
+    return np.concatenate([best, _front([columns[name] for name in aim.front], met)])
 
 
 def _nearest(answers: Answers, fits: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
@@ -336,15 +336,15 @@ def _best(wanted: Array, keep: tuple[int, ...] = ()) -> NDArray[np.intp]:
     return np.ravel_multi_index([where[axes.index(axis)] for axis in range(wanted.ndim)], wanted.shape)
 
 
-def _front(answers: Answers, met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
+def _front(columns: Sequence[Array], met: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Points that no other beats.
 
     Of points that agree in the first of two metrics only the best in the second can be on it: a decode does not vary
     with the chunks of a prompt, for example.
     """
-    columns = [goodness(METRICS[name], answers[name]) for name in aim.front]
-    where = np.flatnonzero(met)
-    if len(columns) == 2:
+    if len(columns) > 2:
+        where = np.flatnonzero(met)
+    else:
         first, second = sorted(columns, key=_size)
         shape = (1,) * (met.ndim - first.ndim) + first.shape
         alike = tuple(axis for axis, length in enumerate(shape) if length > 1)
