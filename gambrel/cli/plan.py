@@ -123,7 +123,6 @@ def plan(
     """
     from gambrel.cli.progress import stoppable
     from gambrel.search.plan import search
-    from gambrel.search.progress import Interrupted
 
     question = read_question(workload, plan, None)
     machines = [name.strip() for name in on.split(",")]
@@ -140,25 +139,22 @@ def plan(
     if output is not None:
         check_folder(output)
     asked, limits_given, space = _lengths(question), read_limits(limits), read_space(question)
-    try:
-        with stoppable() as watch:
-            result = search(
-                model,
-                machines,
-                devices=counts,
-                workload=asked,
-                limits=limits_given,
-                objective=objective,
-                batching=batching,
-                space=space,
-                front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
-                top=most,
-                points=output is not None,
-                overrides=set,
-                watch=watch,
-            )
-    except Interrupted:
-        raise KeyboardInterrupt from None
+    with stoppable() as watch:
+        result = search(
+            model,
+            machines,
+            devices=counts,
+            workload=asked,
+            limits=limits_given,
+            objective=objective,
+            batching=batching,
+            space=space,
+            front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
+            top=most,
+            points=output is not None,
+            overrides=set,
+            watch=watch,
+        )
     if output is not None:
         save(result, output, model=model, overrides=set)
     if format == "json":

@@ -67,12 +67,13 @@ def watching() -> Generator[Watch]:
 @contextmanager
 def stoppable() -> Generator[Watch]:
     """As `watching`; an interrupt stops what asks the watch. A second one ends it at once, as any command."""
-    if threading.current_thread() is not threading.main_thread():  # the others get no signals
+    before = signal.getsignal(signal.SIGINT)
+    # Other threads get no signals, and a command in the background ignores them.
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
         with watching() as watch:
             yield watch
         return
     asked: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, _: FrameType | None) -> None:
         asked.append(number)

@@ -21,7 +21,7 @@ from gambrel.ir.verify import verify_module
 from gambrel.runtimes import load_engine
 from gambrel.search.candidates import Group, groups
 from gambrel.search.front import front
-from gambrel.search.progress import Interrupted, Tally, Watch
+from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
 from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, points_each, scan
 from gambrel.search.space import Space
@@ -90,12 +90,12 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         top: Most plans to return.
         points: Whether to return the best point of each plan and batch too.
         overrides: What-ifs on the profiles.
-        watch: Who is told how far it is. Who stops it gets the best of what was searched; the counts say what was not.
+        watch: Who is told how far it is. Who stops it gets the best of what was searched, a first piece at least; the
+            counts say what was not.
 
     Raises:
         GambrelError: The model, a profile, a name or a limit is wrong, or no plan of the space can run. A space without
             a plan that meets the limits is a result.
-        Interrupted: It was stopped before anything was searched.
     """
     architecture, choices = load(model), space or Space()
     names = (on,) if isinstance(on, MachineName) else tuple(on)
@@ -125,7 +125,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     tally = Tally(watch, total, "points")
     found = _Found()
     for each, part in parts:
-        if tally.stopped:
+        if found.parts and tally.stopped:
             break
         group = part.compile(architecture, each.device, choices)
         found.kinds.append((each, group))
@@ -134,8 +134,6 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
             tally.add(scanned.points)
             if tally.stopped:
                 break
-    if not found.parts:
-        raise Interrupted
     return _result(architecture, found, aim, pruned, unsearched=tally.left)
 
 

@@ -24,10 +24,6 @@ class Progress:
     unit: str = "rows"
 
 
-class Interrupted(Exception):
-    """It was asked to stop before there was anything to return."""
-
-
 def nobody(_: object) -> None:
     """Listens to nothing."""
 

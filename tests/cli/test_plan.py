@@ -185,8 +185,7 @@ def test_interrupted_it_prints_the_best_so_far_and_what_is_missing():
     code, stdout, lines = interrupted("--format", "json")
     answer = json.loads(stdout)
     assert (code, answer["complete"]) == (130, False)
-    assert answer["best"]
-    assert answer["counts"]["priced"] > 0
+    assert answer["feasible"] is bool(answer["best"])
     counts = answer["counts"]
     whole = counts["priced"] + sum(counts["pruned"].values()) + counts["unsearched"]
     assert "points (" in lines[0]
@@ -199,7 +198,7 @@ def test_interrupted_the_report_is_marked_as_incomplete():
     assert code == 130
     assert "Incomplete: " in stdout
     assert "points were not searched" in stdout
-    assert "Best plans" in stdout
+    assert "Best plans" in stdout or "Nothing found so far" in stdout
     assert lines[-1].startswith("interrupted: ")
 
 
