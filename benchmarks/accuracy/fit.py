@@ -22,9 +22,10 @@ from benchmarks.accuracy.fit_cases import Case, cases, predict
 from benchmarks.accuracy.fit_targets import CHOICES, FIXED, TARGETS, Target
 from benchmarks.accuracy.profile_text import Fitted, render, splice
 from gambrel.calibration.fit import maximise, with_effect
-from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, Prior
+from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, TILES, Prior
 from gambrel.cost.engines import parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
+from gambrel.cost.engines.grouping import grouping
 from gambrel.cost.kernel import Attention, Gemm, Transfer
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device, Link
@@ -48,6 +49,10 @@ UNMOVED = 0.02
 SCALED = {"gemm": ("wave_overhead",)}
 """Parameters whose default follows from the device: printed, moved or not, for the devices that inherit them."""
 
+OWN = ("launch", "compute_efficiency", "memory_efficiency")
+"""Parameters that the profiles of devices give for kernels of no library: printed, moved or not, for the libraries of
+their generation, whose kernels they would change otherwise."""
+
 QUICK = 8
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
@@ -59,6 +64,12 @@ def with_values(device: Device, family: str, values: Mapping[str, float]) -> Dev
     """The device with some parameters of a family replaced."""
     merged = {**device.parameters, family: {**device.parameters.get(family, {}), **values}}
     return replace(device, parameters=merged)
+
+
+def without(device: Device, family: str, only: Sequence[str] = ()) -> Device:
+    """The device without the parameters of a family, unless only some of them are fitted."""
+    kept = {name: values for name, values in device.parameters.items() if only or name != family}
+    return replace(device, parameters=kept)
 
 
 def log_errors(pairs: Pairs, family: str, values: Mapping[str, float]) -> np.ndarray:
@@ -74,15 +85,24 @@ def mean_error(pairs: Pairs, family: str, values: Mapping[str, float]) -> float:
 
 
 def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Options) -> tuple[dict, Mapping[str, float]]:
-    """The parameters of greatest posterior probability, and the option that they go with.
+    """The parameters of greatest posterior probability, and the rules of the option that they go with.
 
-    Of many options, those that a short fit from the prior's centre leaves far behind are not fitted in full.
+    Of many options, those that a short fit from the prior's centre leaves far behind are not fitted in full. What an
+    option gives beside rules is where its fit starts.
     """
+    kinds = [_rules_of(option) for option in options]
+    starts = [{**prior, **option} for option in options]
     if len(options) > 2:
-        options = (min(options, key=lambda option: fit(pairs, family, prior, option, quick=True)[1]),)
-    runs = [(*fit(pairs, family, prior, option), option) for option in options]
-    values, _, option = min(runs, key=lambda found: found[1])
-    return values, option
+        costs = [fit(pairs, family, start, kind, quick=True)[1] for start, kind in zip(starts, kinds, strict=True)]
+        best = int(np.argmin(costs))
+        starts, kinds = starts[best : best + 1], kinds[best : best + 1]
+    runs = [(*fit(pairs, family, start, kind), kind) for start, kind in zip(starts, kinds, strict=True)]
+    values, _, kind = min(runs, key=lambda found: found[1])
+    return values, kind
+
+
+def _rules_of(option: Mapping[str, float]) -> Mapping[str, float]:
+    return {name: x for name, x in option.items() if name in parameters.RULES or name in TILES}
 
 
 def fit(
@@ -117,12 +137,18 @@ def rows_of(target: Target, case: Case) -> np.ndarray | None:
     kernel = case.call.kernels[0]
     if target.batched is not None and isinstance(kernel, Gemm):
         return np.broadcast_to((np.asarray(kernel.batch) > 1.0) == target.batched, case.seconds.shape)
-    if target.groups is None:
-        return np.ones(len(case.seconds), dtype=bool)
+    everything = np.ones(len(case.seconds), dtype=bool)
     if not isinstance(kernel, Attention):
+        return everything
+    if kernel.decode != (target.base == "attention_decode"):
         return None
-    group = np.asarray(kernel.heads / kernel.kv_heads)
-    return (group >= target.groups[0]) & (group <= target.groups[1])
+    if kernel.head_dim in target.other_heads or (target.heads and kernel.head_dim not in target.heads):
+        return None
+    if not target.grouping:
+        return everything
+    library = kernel.library if "@" in target.family else ""
+    each = [grouping(group, library) for group in np.ravel(kernel.heads / kernel.kv_heads).tolist()]
+    return np.array(each) == target.grouping
 
 
 def _fits(dtype: str, wanted: str) -> bool:
@@ -131,13 +157,17 @@ def _fits(dtype: str, wanted: str) -> bool:
 
 def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
     """Where the fit starts: the engine's defaults; for a library, or with `only`, what the device has."""
-    default = _start(target, family, device, only)
-    prior = {field.name: float(getattr(default, field.name)) for field in fields(default)}
+    prior = before(target, family, device, only)
     prior = {name: HOP_S if np.isnan(value) else value for name, value in prior.items()}
     prior.update(target.start)
-    choices = {name for option in CHOICES.get(target.base, ()) for name in option}
-    fixed = (*FIXED.get(target.base, ()), *target.absent, *choices)
+    fixed = (*FIXED.get(target.base, ()), *target.absent, *parameters.RULES)
     return {name: x for name, x in prior.items() if x > 0 and name not in fixed and (not only or name in only)}
+
+
+def before(target: Target, family: str, device: Device, only: Sequence[str]) -> dict[str, float]:
+    """Every parameter that a family has before its fit."""
+    default = _start(target, family, device, only)
+    return {field.name: float(getattr(default, field.name)) for field in fields(default)}
 
 
 def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> DataclassInstance:
@@ -152,7 +182,7 @@ def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> 
         stem, variants = f"collective_{link.name}", _variant(plain, f"collective_{link.name}")
         default, facts = collective_default(link, variants), known_of_library(link, variants, library)
     if not (only or library or target.variants):
-        return default
+        return parameters.resolve(default, replace(device, parameters={}), stem, variants, "", facts)
     differs = facts or family in parameters.LIBRARIES
     left_out = () if only else (family, plain) if differs else (family,)
     known = replace(device, parameters={k: v for k, v in device.parameters.items() if k not in left_out})
@@ -192,25 +222,35 @@ def run(
             rows = rows_of(target, case)
             if rows is not None and crosses(target, case, device):
                 part = (case if "@" in target.family else case.nobodys()).only(target.base, device)
-                fitted.append((device, part.take(rows & ~case.held_out)))
-                scored.append((device, part.take(rows & case.held_out)))
+                seen, kept = rows & ~case.held_out, rows & case.held_out
+                fitted += [(device, part.take(seen))] if seen.any() else []
+                scored += [(device, part.take(kept))] if kept.any() else []
     if sum(len(case.seconds) for _, case in fitted) < LEAST_ROWS:
         return None
     family = target.family.format(link="_".join(sorted(links)))
+    fitted = [(without(device, family, only), case) for device, case in fitted]
+    scored = [(without(device, family, only), case) for device, case in scored]
     prior = prior_of(target, family, fitted[0][0], only)
-    options = CHOICES.get(target.base, ({},)) if target.searches and not only else ({},)
+    options = target.kinds or (CHOICES.get(target.base, ({},)) if target.searches else ({},))
+    options = ({},) if only else options
     values, fixed = choose(fitted, family, prior, options)
-    stated = values if only else SCALED.get(family, ())
-    moved = {name: x for name, x in values.items() if name in stated or abs(np.log(x / prior[name])) >= UNMOVED}
-    moved.update(fixed)
+    had = before(target, family, fitted[0][0], only)
+    stated = values if only else OWN if "@" in family else SCALED.get(family, ())
+    moved = {
+        name: x
+        for name, x in values.items()
+        if name in stated or not had[name] > 0 or abs(np.log(x / had[name])) >= UNMOVED
+    }
+    moved.update({name: x for name, x in fixed.items() if x != had[name]})
     if other is not None:
         rows = [(c, rows_of(target, c)) for c in cases(folder, target.table, limit=limit, device=other.title)]
-        scored = [(other, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
+        bare = without(other, family, only)
+        scored = [(bare, c.take(r & c.held_out)) for c, r in rows if r is not None and crosses(target, c, other)]
     count = sum(len(case.seconds) for _, case in scored)
     libraries = frozenset(case.dtype.rpartition(" ")[2] for _, case in fitted)
-    error = mean_error(scored, family, {**values, **fixed}) if count else None
+    error = mean_error(scored, family, moved) if count else None
     for name, device in devices.items():
-        devices[name] = with_values(device, family, {**values, **fixed})
+        devices[name] = with_values(without(device, family, only), family, moved)
     return Fitted(family=family, values=moved, error=error, rows=count, devices=tuple(devices), libraries=libraries)
 
 

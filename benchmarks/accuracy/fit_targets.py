@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from gambrel.calibration.kinds import PREFILL_KINDS, Kind, kinds_of
 from gambrel.calibration.ops.common import SERVING
 from gambrel.calibration.ops.gemm import ISSUED
 from gambrel.calibration.ops.memory_bound import STREAMS
 from gambrel.calibration.priors import TILES
+from gambrel.cost.engines.grouping import GROUPINGS
 from gambrel.cost.engines.parameters import stream_variants
 
 FIXED = {
@@ -27,7 +29,7 @@ UNTUNED = {"least_tile": 128.0, "largest_tile": 128.0, "tile_columns": 16.0}
 
 CHOICES: Mapping[str, tuple[Mapping[str, float], ...]] = {
     "gemm": ({"tile_search": 1.0}, {"tile_search": 0.0}),
-    "attention_prefill": ({"packing": 1.0}, {"packing": 0.0}),
+    "attention_prefill": PREFILL_KINDS,
     "grouped_gemm": (*BY_MEAN, UNTUNED),
 }
 """Parameters of a family that are choices of the library: how it picks tiles, whether one kernel does it all; all are
@@ -44,11 +46,14 @@ class Target:
         base: Key under `DEFAULTS`.
         op: The cases' operation, one of several.
         dtypes: Formats and library of the cases, `* nccl` for a library's in any format; all where empty.
-        groups: Least and greatest number of query heads per key head.
+        grouping: Kind of sharing key heads; any where empty.
+        heads: Head sizes; any where empty.
+        other_heads: Head sizes that are another target's.
         batched: Whether the rows are of several products at once, or of one; either where None.
         variants: Variants that the prior of a library's set follows.
         start: Where some parameters start instead.
         searches: Whether the family's choices are tried.
+        kinds: Kinds of kernels that are tried in place of the family's choices.
         absent: Parameters that play no part in these rows.
         link: Of collectives, the widest link that the rows cross; the innermost of the device where empty.
     """
@@ -58,11 +63,14 @@ class Target:
     base: str
     op: tuple[str, ...]
     dtypes: tuple[str, ...] = ()
-    groups: tuple[float, float] | None = None
+    grouping: str = ""
+    heads: tuple[float, ...] = ()
+    other_heads: tuple[float, ...] = ()
     batched: bool | None = None
     variants: tuple[str, ...] = ()
     start: Mapping[str, float] = field(default_factory=dict[str, float])
     searches: bool = False
+    kinds: tuple[Kind, ...] = ()
     absent: tuple[str, ...] = ()
     link: str = ""
 
@@ -167,7 +175,7 @@ def _prefill() -> Iterator[Target]:
     for variants, label in forms.items():
         family = name if variants == ("bf16",) else f"{name}_{variants[-1]}"
         for library in VARIETIES:
-            yield Target(
+            target = Target(
                 family=f"{family}@{library}",
                 table=name,
                 base=name,
@@ -176,27 +184,61 @@ def _prefill() -> Iterator[Target]:
                 variants=variants,
                 searches=True,
             )
+            special = RARE_IN_EIGHT_BITS if label == "fp8" else {}
+            yield from _by_head_size(target, (*RARE_FOR_PROMPTS.get(library, ()), *special.get(library, ())))
 
 
-GROUPS = {"mha": (0.0, 1.0), "gqa": (1.01, 32.0), "mqa": (32.01, 1e9)}
-"""Query heads per key head of each class of decode kernels."""
+RARE = {"sglang": (192.0,), "sglang-triton": (192.0, 512.0), "vllm": (512.0,)}
+"""Head sizes for which a library's kernels have sets of their own: padded, or another project's."""
+
+RARE_OVER_EIGHT_BITS = {"trtllm": (64.0,)}
+"""The same for groups that share key heads of eight bits: XQA's kernel for these elements has no such heads."""
+
+RARE_FOR_PROMPTS = {**RARE, "trtllm": (192.0, 256.0)}
+"""The same for attention over many new tokens."""
+
+RARE_IN_EIGHT_BITS = {"trtllm": (64.0,)}
+"""The same in fp8."""
+
+RARE_FOR_ENCODERS = {"trtllm": (72.0,), "sglang-triton": (64.0,)}
+"""The same for encoders: SGLang's Triton kernel pads all heads but those of 64 elements to 128."""
+
+
+def _by_head_size(target: Target, rare: tuple[float, ...]) -> Iterator[Target]:
+    """The target without rare head sizes, then one for each of these."""
+    yield replace(target, other_heads=rare)
+    for size in rare:
+        variants = tuple(name for each in target.variants for name in (each, f"{each}_d{size:g}"))
+        family = f"{target.base}_{variants[-1]}@{target.family.partition('@')[2]}"
+        yield replace(
+            target, family=family, heads=(size,), variants=variants, kinds=kinds_of(family) if target.kinds else ()
+        )
+
+
+PER_HEAD_ENGINE = " trtllm"
+"""Engine whose kernel for large groups reads the cache once for each query head, as no other does."""
 
 
 def _decode() -> Iterator[Target]:
     name = "attention_decode"
-    for kind, groups in GROUPS.items():
-        yield Target(family=f"{name}_{kind}", table=name, base=name, op=(name,), dtypes=BOTH, groups=groups)
-        for variants, cache in (((kind,), "bfloat16"), ((kind, f"{kind}_kv8"), "bfloat16 kv fp8")):
-            for library in VARIETIES:
-                yield Target(
+    for group in GROUPINGS:
+        dtypes = BOTH if group != "mqa" else tuple(label for label in BOTH if not label.endswith(PER_HEAD_ENGINE))
+        yield Target(family=f"{name}_{group}", table=name, base=name, op=(name,), dtypes=dtypes, grouping=group)
+        for library in VARIETIES:
+            for cache, narrow in (("bfloat16", ()), ("bfloat16 kv fp8", (f"{group}_kv8",))):
+                variants = (group, *narrow)
+                target = Target(
                     family=f"{name}_{variants[-1]}@{library}",
                     table=name,
                     base=name,
                     op=(name,),
                     dtypes=(f"{cache} {library}",),
-                    groups=groups,
+                    grouping=group,
                     variants=variants,
+                    kinds=kinds_of(f"{name}_{variants[-1]}@{library}"),
                 )
+                special = RARE_OVER_EIGHT_BITS if narrow and group == "gqa" else {}
+                yield from _by_head_size(target, (*RARE.get(library, ()), *special.get(library, ())))
 
 
 LATENT = {
@@ -209,17 +251,27 @@ LATENT = {
 def _latent() -> Iterator[Target]:
     for (base, op), variants in LATENT.items():
         family = f"{base}_{variants[-1]}"
-        yield Target(family=family, table="mla", base=base, op=(op,), dtypes=BOTH, variants=variants, searches=True)
-        for library in SERVING:
+        yield Target(
+            family=family,
+            table="mla",
+            base=base,
+            op=(op,),
+            dtypes=BOTH,
+            variants=variants,
+            searches=base == "attention_prefill",
+        )
+        for library in (*SERVING, "sglang-triton"):
             for extra, cache in (((), "bfloat16"), ((f"{variants[-1]}_kv8",), "bfloat16 kv fp8")):
                 names = (*variants, *extra)
+                family = f"{base}_{names[-1]}@{library}"
                 yield Target(
-                    family=f"{base}_{names[-1]}@{library}",
+                    family=family,
                     table="mla",
                     base=base,
                     op=(op,),
                     dtypes=(f"{cache} {library}",),
                     variants=names,
+                    kinds=kinds_of(family) if base == "attention_decode" else (),
                 )
 
 
@@ -228,7 +280,7 @@ def _encoder() -> Iterator[Target]:
     family, absent = f"{base}_bf16_full", ("prologue_passes", "append_passes")
     yield Target(family=family, table=table, base=base, op=(table,), absent=absent)
     for library in (*SERVING, "sglang-triton"):
-        yield Target(
+        target = Target(
             family=f"{family}@{library}",
             table=table,
             base=base,
@@ -237,6 +289,7 @@ def _encoder() -> Iterator[Target]:
             variants=("bf16", "bf16_full"),
             absent=absent,
         )
+        yield from _by_head_size(target, RARE_FOR_ENCODERS.get(library, ()))
 
 
 RECURRENCES = {

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from gambrel.calibration.cases import Case, Family, collect, predict_case
 from gambrel.calibration.families import families
-from gambrel.calibration.fit import LogErrors, maximise, require_scipy, with_effect
+from gambrel.calibration.fit import Fit, LogErrors, maximise, require_scipy, with_effect
 from gambrel.calibration.intervals import TAIL, WIDENED, Band, band_from, band_of
+from gambrel.calibration.kinds import Kind, kinds_of
 from gambrel.calibration.limits import size_ranges, sizes_of
 from gambrel.calibration.measurements import Measurements
 from gambrel.calibration.operation import fold
-from gambrel.calibration.priors import Prior, current_values, known_of, prior_of
+from gambrel.calibration.priors import Prior, current_values, known_of, prior_of, some_kinds
 from gambrel.cost.kernel import Array, Kernel
 from gambrel.errors import Problem, UsageError
 from gambrel.hardware.device import Device
@@ -36,6 +37,9 @@ FOLDS = 4
 
 MANY = 400
 """Rows from which one held-out part shows the error well enough."""
+
+QUICK = 8
+"""Evaluations in which kinds of a library's kernels are compared."""
 
 UNMOVED = 0.02
 """A parameter this near to its prior, in ln, is one that the rows say nothing about."""
@@ -128,7 +132,8 @@ def refit(device: Device, parts: Iterable[Measurements], *, seed: int = 0) -> De
 
     def fit(name: str, family: Family, device: Device) -> Mapping[str, float]:
         cases = _thinned(family.cases, seed)
-        return _fit_values(name, cases, device, _free(name, cases, device, seed), seed).needed
+        device, kind = _with_kind(name, cases, device, seed)
+        return {**kind, **_fit_values(name, cases, device, _free(name, cases, device, seed), seed).needed}
 
     return _fit_all(device, parts, fit, [])
 
@@ -192,7 +197,9 @@ def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str
     own: dict[str, list[Case]] = {}
     for case in cases:
         has_set = f"{name}@{case.library}" in device.parameters or f"{name}@{case.library}" in device.uncertainty
-        differs = has_set or bool(known_of(case.kernel, device, case.library))
+        differs = has_set or bool(
+            known_of(case.kernel, device, case.library) or _kinds(f"{name}@{case.library}", device)
+        )
         if case.library and (len(libraries) > 1 or differs):
             own.setdefault(case.library, []).append(replace(case, call=case.named))
     return own
@@ -202,16 +209,17 @@ def _fit_family(name: str, family: Family, device: Device, seed: int, report: Re
     cases = _thinned(family.cases, seed)
     count = sum(len(case.seconds) for case in cases)
     report(f"fitting {name} on {count} of {sum(len(c.seconds) for c in family.cases)} rows")
+    before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
+    device, kind = _with_kind(name, cases, device, seed)
     prior = _free(name, cases, device, seed)
     parts, split_by = _folds(cases, seed)
     held_estimates, held_seconds = _held_out(cases, parts, name, device, prior, seed)
     found = _fit_values(name, cases, device, prior, seed)
-    before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
     return FittedFamily(
         family=name,
         residual_family=_residual_family(name, cases[0].kernel, device),
         operation=family.operation,
-        values=found.needed,
+        values={**kind, **found.needed},
         unmoved=found.unmoved,
         n=count,
         n_held_out=len(held_seconds),
@@ -229,6 +237,30 @@ class _Values(NamedTuple):
 
     needed: Mapping[str, float]
     unmoved: tuple[str, ...]
+
+
+def _kinds(name: str, device: Device) -> tuple[Kind, ...]:
+    return kinds_of(name) if device.engine == "gpu" else ()
+
+
+def _with_kind(name: str, cases: Sequence[Case], device: Device, seed: int) -> tuple[Device, Kind]:
+    """The device with the rules of the kind of kernel that a library runs, and those rules that it did not have.
+
+    Each kind that the library is known to have is fitted in a few evaluations from where the device stands; the rules
+    that it has stay unless another kind leaves a smaller cost.
+    """
+
+    def quick(device: Device) -> Fit:
+        return maximise(_log_errors(cases, name, device), _free(name, cases, device, seed), starts=1, evaluations=QUICK)
+
+    kinds = _kinds(name, device)
+    if not kinds:
+        return device, {}
+    options: list[Kind] = [{}, *kinds]
+    costs = [quick(_with(device, name, kind)).cost for kind in options]
+    kind = options[int(np.argmin(costs))]
+    own = device.parameters.get(name, {})
+    return _with(device, name, kind), {x: value for x, value in kind.items() if own.get(x) != value}
 
 
 def _free(name: str, cases: Sequence[Case], device: Device, seed: int) -> Prior:
@@ -256,6 +288,7 @@ def _prior(name: str, cases: Sequence[Case], device: Device) -> Prior:
     if known_of(cases[0].kernel, device, library):
         device = replace(device, parameters={x: values for x, values in device.parameters.items() if x != family})
     values = current_values(cases[0].kernel, device, library)
+    prior = prior.joined(some_kinds(values, prior.names))
     centre = np.log([values[x] if np.isfinite(values[x]) and values[x] > 0 else 1.0 for x in prior.names])
     return prior._replace(centre=np.clip(centre, prior.low + 1e-6, prior.high - 1e-6))
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gambrel.cost.engines import Grade, parameter_grade
-from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
+from gambrel.cost.engines.grouping import grouping
 from gambrel.cost.engines.parameters import attention_variants, format_variants, product_variants, stream_variants
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.roofline import widest_link
@@ -75,7 +75,7 @@ def _grouping(kernel: Attention) -> str:
     if not heads.size or not kv_heads.size:
         return "mha"
     group = float(heads[0]) / max(float(kv_heads[0]), 1.0)
-    return "mha" if group <= 1.0 else "gqa" if group <= MQA_GROUP else "mqa"
+    return grouping(group, kernel.library)
 
 
 def grade_of(kernel: Kernel, device: Device) -> Grade:

@@ -101,8 +101,11 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "rows_in_flight", "tile_search", "fused", *TILES)
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
+
+SOME_KINDS = ("regroup_time", "widening_passes")
+"""Parameters of further kernels, which only some kinds of a library's have."""
 
 REACH = 5.0
 """Spreads to either side of the prior that a fit may go."""
@@ -132,6 +135,11 @@ class Prior(NamedTuple):
         kept = np.array([name in names for name in self.names], dtype=np.bool_)
         return Prior(tuple(name for name in self.names if name in names), *(values[kept] for values in self[1:]))
 
+    def joined(self, other: "Prior") -> "Prior":
+        """The prior over the parameters of both."""
+        pairs = zip(self[1:], other[1:], strict=True)
+        return Prior((*self.names, *other.names), *(np.concatenate(pair) for pair in pairs))
+
 
 def parameter_family(kernel: Kernel, device: Device) -> str:
     """The family under which parameters of such kernels are written: the most specific, for no particular library."""
@@ -151,9 +159,11 @@ def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[st
     software = parameters.software_values(default, [name for name in lookup if "@" not in name], library)
     given |= {name: float(np.asarray(x)) for name, x in software.items() if name in names}
     for family in lookup:
+        if "@" not in family:
+            for each in (family, f"{family}@{library}"):
+                given |= {name: float(x) for name, x in parameters.variant_values(default, each).items()}
         found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
         found |= device.parameters.get(family, {})
-        given |= {name: float(x) for name, x in parameters.variant_values(default, family).items()}
         given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
     return given
 
@@ -174,7 +184,8 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     """
     values = current_values(kernel, device)
     values = {name: HOP_S if np.isnan(value) else value for name, value in values.items()}
-    fixed = (*FIXED, *(("packing",) if device.engine != "cpu" else ()))
+    # What `packing` is on a host is a rate.
+    fixed = FIXED if device.engine == "cpu" else (*FIXED, *parameters.RULES)
     values = {name: value for name, value in values.items() if value > 0 and name not in fixed}
     on_host = device.engine == "cpu"
     spreads = {**(dict.fromkeys(values, 0.8) | CPU_SPREADS if on_host else SPREADS)}
@@ -185,6 +196,14 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     low = np.maximum(centre - reach, np.log([FLOORS.get(name, 1e-300) for name in values]))
     high = np.minimum(centre + reach, np.log([CEILINGS.get(name, 1e300) for name in values]))
     return Prior(tuple(values), np.clip(centre, low + 1e-6, high - 1e-6), spread, low, high)
+
+
+def some_kinds(values: Mapping[str, float], known: tuple[str, ...]) -> Prior:
+    """The prior of those parameters of SOME_KINDS that are given and not among the known ones."""
+    names = tuple(name for name in SOME_KINDS if values.get(name, 0.0) > 0 and name not in known)
+    centre = np.log([values[name] for name in names])
+    spread = np.full(len(names), SPREAD)
+    return Prior(names, centre, spread, centre - WIDE, centre + WIDE)
 
 
 def _stem(kernel: Kernel, device: Device) -> str:

@@ -168,6 +168,8 @@ class Attention:
         prologue: Whether the same call also rotates queries and keys and writes the new ones to the cache, as the fused
             operators of serving engines do; False where rows of their own price that.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
+        window: Keys that a query reaches back to; infinity for all.
+        cached_len: Keys per sequence that the cache holds, where a window hides some; 0 for as many as are read.
     """
 
     batch: Number
@@ -186,6 +188,8 @@ class Attention:
     masked: bool = True
     prologue: bool = False
     library: str = ""
+    window: Number = math.inf
+    cached_len: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ import numpy as np
 
 from gambrel.calibration.columns import Column, Rows, Text
 from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
-from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE
+from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE, loop_of
 from gambrel.cost.kernel import Attention
 
 
@@ -30,7 +30,7 @@ def build(rows: Rows) -> Call:
         masked=False,
         library=rows.only(LIBRARY),
     )
-    return Call(kernels=(kernel,))
+    return Call(kernels=(kernel,), residency=loop_of(kernel.library.partition("-")[0]))
 
 
 def _head_sizes(rows: Rows) -> Text:

@@ -3,11 +3,14 @@
 The modules are those of DeepSeek-V3; `num_heads` are the heads of one device.
 """
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from gambrel.calibration.columns import Array, Column, Rows
 from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
-from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE
+from gambrel.calibration.ops.common import DTYPE, FORMATS, LIBRARY_FROM, MEASURED, PROVENANCE, loop_of
 from gambrel.calibration.ops.gemm import QUANTIZING
 from gambrel.calibration.ops.memory_bound import rows_kernel
 from gambrel.cost.kernel import Attention, Gemm, Kernel
@@ -29,11 +32,13 @@ def build(rows: Rows) -> Call:
     table = rows.only("table")
     decode = "generation" in table
     attention = _decode(rows) if decode else _prefill(rows)
+    # Weights of a module exceed the cache; what one kernel leaves for the next is in it.
+    residency = replace(loop_of(_library(rows)), weight_copies=math.inf)
     if "module" not in table and not table.startswith("wideep"):
-        return Call(kernels=(attention,))
+        return Call(kernels=(attention,), residency=residency)
     tokens = rows.numbers["batch"] * (1.0 if decode else rows.numbers["isl"])
     kernels = (*_before(rows, tokens, decode=decode), attention, *_after(rows, tokens, decode=decode))
-    return Call(kernels=kernels, main=kernels.index(attention))
+    return Call(kernels=kernels, residency=residency, main=kernels.index(attention))
 
 
 def _library(rows: Rows) -> str:

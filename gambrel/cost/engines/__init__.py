@@ -71,9 +71,9 @@ def _compute(
         case GroupedGemm():
             return grouped_gemm(kernel, device, residency)
         case Attention(decode=True):
-            return attention_decode(kernel, device)
+            return attention_decode(kernel, device, residency)
         case Attention():
-            return attention_prefill(kernel, device)
+            return attention_prefill(kernel, device, residency)
         case Scan():
             return scan(kernel, device, residency)
         case MemoryBound():

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gambrel.cost.engines.gpu_attention_decode import MQA_GROUP
 from gambrel.cost.engines.gpu_scan import CONVOLUTIONS
+from gambrel.cost.engines.grouping import grouping
 from gambrel.cost.engines.parameters import attention_variants, format_variants, resolve, stream_variants
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cached_share, p_norm
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Number, Scan
@@ -231,7 +231,7 @@ def _attention(kernel: Attention, device: Device) -> Parts:
 
 def _grouping(kernel: Attention) -> str:
     group = np.max(np.asarray(kernel.heads / np.maximum(kernel.kv_heads, 1.0)), initial=1.0)
-    return "mha" if group <= 1.0 else "gqa" if group <= MQA_GROUP else "mqa"
+    return grouping(float(group), kernel.library)
 
 
 def _stream(kernel: MemoryBound | Scan, device: Device) -> Parts:

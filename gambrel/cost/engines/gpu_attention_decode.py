@@ -3,89 +3,151 @@
 Legend: b sequences, L keys, s splits of the keys, group = query heads per key head; N the units.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import Parts, memory_seconds
-from gambrel.cost.kernel import Array, Attention
+from gambrel.cost.engines.grouping import FEW, GROUPINGS, MQA_GROUP
+from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, memory_seconds
+from gambrel.cost.kernel import Array, Attention, Number
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
-SPLITS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 64.0)
-"""Splits of the keys that are tried; the fastest wins."""
-
-KEY_STEP = 128.0
-"""Keys that the matrix unit is padded to."""
-
-PAGE = 16.0
-"""Keys that a block reads at least."""
-
-HEAD_TILE = 64.0
-"""Query heads of one group that a block holds at most; larger groups take several blocks."""
+KEY_TILE = 128.0
+"""Keys that a block takes in at a time."""
 
 MATRIX_ROWS = 16.0
 """Rows that a matrix instruction pads the query heads of a group to."""
 
-MQA_GROUP = 32.0
-"""Groups above this size run a kernel of their own, as multi-query and latent attention do."""
+LATENT_ROWS = 64.0
+"""The same in kernels of latent attention, which are made for many heads."""
+
+WIDE_BYTES = 2.0
+"""Bytes of an element that a block computes with; narrower ones are widened as they are read, or beforehand."""
+
+ROOT_TILES = 8.0
+"""Splits that are counted over the whole cache are at most the root of so many times its tiles."""
 
 
-def attention_decode(kernel: Attention, device: Device) -> Parts:
+def attention_decode(kernel: Attention, device: Device, residency: Residency = COLD) -> Parts:
     """Prices split-KV attention; parameters depend on the group size: `mha` (1), `gqa` (to 32), `mqa` (above).
 
     ```
-    blocks = b h_kv ceil(group/64)      W = max(blocks s/N, 1)      Lr = 16 ceil(L/(16 s))      Lm = 128 ceil(L/(128 s))
-    T = launch + min over s of
-        [max(M(KV), W (Lr 2 elements_per_key/block_rate + block_overhead), W 2 (d + dv) heads16 Lm/(e_c F/N))
-         + [s>1] split_overhead]
+    blocks = b h_kv ceil(group/heads_per_block)                    tiles = ceil(L/128) + [a window cuts the cache]
+    s = clip(split_waves N/blocks, 1, min(tiles, most_splits))     W(s) = max(ceil(blocks s/N), 1)
+    key = max(2 elements_per_key/block_rate, 2 (d + dv) heads16/(e_c F/N))
+    T(s) = max(M + block_overhead, W (block_overhead + 128 ceil(tiles/s) key)) + [s > 1] (split_overhead + s split_time)
+    T = launch + T(s)
     ```
-    heads16 are the query heads of a block padded to 16; elements_per_key are those of one key head, at two bytes as
-    a block widens narrow formats as it reads. Keys and values come from device memory: the cache of a batch exceeds the
-    last-level cache, and measuring loops show no reuse either.
+    heads16 are the query heads of a block padded to 16, those of latent attention to 64 or what a block holds;
+    elements_per_key are those of
+    one key head, at two bytes as a block widens narrow formats as it reads. M streams queries and results, keys and
+    values from memory once, and from the cache for each further block of a group, or all of them in a loop that left
+    them there.
 
-    Does not count: pages that are not full, unequal lengths within the batch, the combine step's traffic.
+    How the splits are chosen is the library's: how many rounds of blocks it fills (`split_waves`, 0 never splits), up
+    to how many splits, and whether it counts the whole cache where a window hides most of it, and then at most
+    `sqrt(8 tiles)` splits (`split_history`), or whether it always starts the same number of blocks, with and without
+    keys (`split_always`). A library that searches (`split_search`) takes at most the s that balances
+    the tiles of a split with what it adds to the combine step, `sqrt(128 tiles key/split_time)`, splits tiles evenly,
+    and takes s = 1 where that is faster. The library also says how many query heads share a block (`heads_per_block`),
+    whether under a window each has its own and nothing is split (`window_apart`), and whether further kernels put the
+    results of several key heads in order (`regroup_time`) or widen the whole cache beforehand (`widening_passes`).
 
-    Source: T. Dao, D. Haziza, F. Massa, G. Sizov, "Flash-Decoding for long-context inference", 2023; parameters are
-    fitted, see docs/explanation/cost-model.md.
+    Does not count: pages that are not full, unequal lengths within the batch.
+
+    Source: T. Dao, D. Haziza, F. Massa, G. Sizov, "Flash-Decoding for long-context inference", 2023; rules of the
+    libraries: `num_splits_heuristic` of FlashAttention, `computeMultiBlockCount` of TensorRT-LLM's XQA kernels,
+    `computeNumCtas` of its Blackwell kernels; parameters are fitted, see docs/explanation/cost-model.md.
 
     Raises:
         PlanError: No rate for the kernel's number format.
     """
     group = np.maximum(np.asarray(kernel.heads) / np.maximum(kernel.kv_heads, 1e-9), 1.0)
+    few = FEW.get(kernel.library, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        if np.all(group <= 1.0):
-            return _split(kernel, device, group, "mha")
-        if np.all((group > 1.0) & (group <= MQA_GROUP)):
-            return _split(kernel, device, group, "gqa")
-        if np.all(group > MQA_GROUP):
-            return _split(kernel, device, group, "mqa")
-        mha, gqa, mqa = (_split(kernel, device, group, name) for name in ("mha", "gqa", "mqa"))
-        pick = [
-            np.where(group <= 1.0, x, np.where(group <= MQA_GROUP, y, z)) for x, y, z in zip(mha, gqa, mqa, strict=True)
-        ]
-        return Parts(*pick)
+        kind = np.where(group <= few, 0, np.where(group <= MQA_GROUP, 1, 2))
+        present = np.unique(kind)
+        if len(present) == 1:
+            return _split(kernel, device, group, GROUPINGS[int(present[0])], residency)
+        each = [_split(kernel, device, group, name, residency) for name in GROUPINGS]
+        return Parts(*(np.choose(kind, np.broadcast_arrays(*parts)) for parts in zip(*each, strict=True)))
 
 
-def _split(kernel: Attention, device: Device, group: Array, variant: str) -> Parts:
-    """Least time over the splits, with the parameters of one group class."""
-    variants = parameters.attention_variants(variant, kernel)
+class Work(NamedTuple):
+    """What one launch has to do.
+
+    Attributes:
+        blocks: Before any split.
+        tiles: Of keys, for each block.
+        tile_seconds: That a block takes for one of them.
+        stream: Seconds of the memory path.
+        splits: That the library's rule asks for, not below 1.
+    """
+
+    blocks: Array
+    tiles: Array
+    tile_seconds: Array
+    stream: Number
+    splits: Array
+
+
+def _split(kernel: Attention, device: Device, group: Array, grouping: str, residency: Residency) -> Parts:
+    """The time of the library's splits, with the parameters of one group class."""
+    variants = parameters.sized_variants(grouping, kernel)
     p = parameters.resolve(parameters.Decode(), device, "attention_decode", variants, kernel.library)
+    loop = p.cache_share * device.cache_bytes if residency.activations_hot else 0.0
+    share = looped_share(kernel_bytes(kernel), loop)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
+    work = _work(kernel, device, p, group, flops, share)
+    best = np.sqrt(work.tiles * work.tile_seconds / np.maximum(p.split_time, 1e-12))
+    searched = np.asarray(p.split_search) > 0.0
+    splits = np.where(searched, np.maximum(np.minimum(work.splits, best), 1.0), work.splits)
+    each = np.where(searched, work.tiles / splits, np.ceil(work.tiles / splits - 1e-9))
+    combine = np.where(splits > 1.0, p.split_overhead + splits * p.split_time, 0.0)
+    chosen = _seconds(work, splits, each, device, p) + combine
+    whole = _seconds(work, np.ones_like(splits), work.tiles, device, p)
+    chosen = np.where(searched, np.minimum(chosen, whole), chosen)
+    regroup = np.where((group > 1.0) & (np.asarray(kernel.kv_heads) > 1.0), p.regroup_time, 0.0)
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
-    stream = memory_seconds(kernel_bytes(kernel), 0.0, bandwidth, p.memory_ramp, 1.0)
-
-    head_tiles = np.ceil(group / HEAD_TILE)
-    blocks = kernel.batch * kernel.kv_heads * head_tiles
-    rows = MATRIX_ROWS * np.ceil(group / head_tiles / MATRIX_ROWS)
-    keys = np.maximum(kernel.batch * kernel.kv_heads * kernel.kv_len, 1.0)
-    per_key = 2.0 * kernel.kv_bytes_total / kernel.kv_bytes / keys / p.block_bytes_per_s
-    math = 2.0 * (kernel.head_dim + kernel.v_head_dim) * rows / flops
-    best = np.asarray(np.inf)
-    for s in SPLITS:
-        read = PAGE * np.ceil(kernel.kv_len / (PAGE * s))
-        padded = KEY_STEP * np.ceil(kernel.kv_len / (KEY_STEP * s))
-        rounds = np.maximum(blocks * s / device.num_units, 1.0)
-        block = np.maximum(read * per_key + p.block_overhead, padded * math)
-        best = np.minimum(best, np.maximum(stream, rounds * block) + (p.split_overhead if s > 1 else 0.0))
+    widening = p.widening_passes * 2.0 * WIDE_BYTES * kernel.kv_bytes_total / kernel.kv_bytes / bandwidth
     compute = kernel_flops(kernel) / (flops * device.num_units)
-    return Parts(p.launch + best, compute=compute, memory=stream, latency=p.launch)
+    memory = work.stream + widening
+    return Parts(p.launch + regroup + widening + chosen, compute=compute, memory=memory, latency=p.launch, cached=share)
+
+
+def _work(kernel: Attention, device: Device, p: parameters.Decode, group: Array, flops: Number, share: Number) -> Work:
+    apart = np.isfinite(kernel.window) & (np.asarray(p.window_apart) > 0.0)
+    head_tiles = np.ceil(group / np.where(apart, 1.0, p.heads_per_block))
+    blocks = kernel.batch * kernel.kv_heads * head_tiles
+    cut = np.asarray(kernel.cached_len) > kernel.kv_len
+    tiles = np.ceil(kernel.kv_len / KEY_TILE) + cut
+
+    moved = kernel_bytes(kernel)
+    again = kernel.kv_bytes_total * (head_tiles - 1.0)
+    bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
+    cache = cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit)
+    stream = memory_seconds(moved * (1.0 - share), moved * share + again, bandwidth, p.memory_ramp, cache)
+
+    keys = np.maximum(kernel.batch * kernel.kv_heads * kernel.kv_len, 1.0)
+    read = WIDE_BYTES * kernel.kv_bytes_total / kernel.kv_bytes / keys / p.block_bytes_per_s
+    latent = np.asarray(kernel.v_head_dim) < kernel.head_dim
+    padded = np.where(latent, np.clip(p.heads_per_block, MATRIX_ROWS, LATENT_ROWS), MATRIX_ROWS)
+    rows = padded * np.ceil(group / head_tiles / padded)
+    math = 2.0 * (kernel.head_dim + kernel.v_head_dim) * rows / flops
+    whole = np.ceil(np.maximum(kernel.cached_len, kernel.kv_len) / KEY_TILE)
+    most = np.where(np.asarray(p.split_history) > 0.0, np.minimum(whole, np.sqrt(ROOT_TILES * whole)), tiles)
+    most = np.minimum(most, p.most_splits)
+    wanted = np.where(apart, 0.0, p.split_waves) * device.num_units / np.maximum(blocks, 1e-9)
+    splits = np.maximum(np.minimum(wanted, most), 1.0)
+    splits = np.where(np.asarray(p.split_always) > 0.0, p.most_splits, splits)
+    return Work(blocks, tiles, KEY_TILE * np.maximum(read, math), stream, splits)
+
+
+def _seconds(work: Work, splits: Array, tiles: Array, device: Device, p: parameters.Decode) -> Array:
+    """Time of all blocks with some splits of the keys and tiles for each, without the step that combines them."""
+    # Blocks that fill the units exactly are one round in spite of rounding.
+    rounds = np.maximum(np.ceil(work.blocks * splits / device.num_units - 1e-9), 1.0)
+    block = p.block_overhead + tiles * work.tile_seconds
+    return np.maximum(work.stream + p.block_overhead, rounds * block)

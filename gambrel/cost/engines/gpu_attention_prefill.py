@@ -6,8 +6,8 @@ Legend: b sequences, h query heads, S new tokens, L keys of one query tile, d an
 import numpy as np
 
 from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parts import Parts, p_norm
-from gambrel.cost.kernel import Attention
+from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, p_norm
+from gambrel.cost.kernel import Array, Attention, Number
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
 
@@ -24,19 +24,22 @@ KEY_STEP = 64.0
 """Keys that a block loads at a time."""
 
 
-def attention_prefill(kernel: Attention, device: Device) -> Parts:
+def attention_prefill(kernel: Attention, device: Device, residency: Residency = COLD) -> Parts:
     """Prices fused attention by its query tiles: matrix work and exponentials per tile, spread over the units.
 
     ```
     tiles = b min(h ceil(S/128), h_kv ceil(S h/h_kv/128))          r = 64 for tiles of up to 64 queries, else 128
     tile(L) = [(2 r (d + dv) L/(e_c F/N))^3 + (r L/(exponentials f))^3]^(1/3) + tile_overhead
-    T = launch + (prologue_passes 2 QKV_bytes + append_passes 2 KV_bytes)/B
-        + max(max(tiles tile(mean L)/N, min(tile(longest L), tiles tile(mean L))) + tail, bytes/B)
+    T = launch + M((prologue_passes QO_bytes + append_passes 2 KV_bytes))
+        + max(max(tiles tile(mean L)/N, min(tile(longest L), tiles tile(mean L))) + tail, M(bytes))
     ```
     Few queries of several heads share a tile where the heads share keys and the kernel packs them (`packing`). d and dv
-    are rounded up to 32. mean L is `pairs/S` plus half a tile of masked work, twice that where a window cuts the other
-    end too, at most the longest; the longest is `kv_len`, at most twice the mean (a causal triangle). The tail is half
-    the longest tile once tiles outnumber units. The prologue is only there where the kernel says so.
+    are rounded up to 32. mean L is `pairs/S` plus half of `mask_keys` of masked work, twice that where a window cuts
+    the other end too, at most the longest; kernels that only mask what is beyond a window walk over all keys
+    (`window_skipped`). The longest is `kv_len`, at most twice the mean (a causal triangle). The tail is half the
+    longest tile once tiles outnumber units. M streams from memory, or from the cache in a loop that left operands
+    there. The prologue is only there where the kernel says so: queries are rotated, and new keys and values appended to
+    a cache.
 
     Does not count: cache misses on keys and values read by several tiles, unequal lengths within the batch.
 
@@ -47,37 +50,50 @@ def attention_prefill(kernel: Attention, device: Device) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.attention_variants(kernel.rate, kernel)
+    variants = parameters.sized_variants(kernel.rate, kernel)
     p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
-    exponentials = p.exponentials_per_clock_per_unit * device.clock_hz
-    bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
-    width = kernel.head_dim + kernel.v_head_dim
+    moved = kernel_bytes(kernel)
+    loop = p.cache_share * device.cache_bytes if residency.activations_hot else 0.0
+    share = looped_share(moved, loop)
+    cache = cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit)
+    byte_seconds = (1.0 - share) / (p.memory_efficiency * device.memory_bandwidth_bytes_per_s) + share / cache
 
+    stream = moved * byte_seconds
+    seconds = p.launch + np.maximum(_tiles_seconds(kernel, device, p, flops), stream)
+    if kernel.prologue:
+        new_keys = kernel.kv_heads * (kernel.head_dim + kernel.v_head_dim)
+        new = p.prologue_passes * kernel.heads * kernel.head_dim + p.append_passes * new_keys
+        rewrite = 2.0 * kernel.batch * kernel.q_len * new * kernel.q_bytes * byte_seconds
+        seconds, stream = seconds + rewrite, stream + rewrite
+    compute = kernel_flops(kernel) / (flops * device.num_units)
+    return Parts(seconds, compute=compute, memory=stream, latency=p.launch, cached=share)
+
+
+def _tiles_seconds(kernel: Attention, device: Device, p: parameters.Prefill, flops: Number) -> Array:
+    """Time of all tiles on all units, with its tail."""
     longest = KEY_STEP * np.ceil(kernel.kv_len / KEY_STEP)
     triangle = kernel.q_len * (kernel.kv_len - (kernel.q_len - 1.0) / 2.0)
-    windowed = np.clip(2.0 - 2.0 * kernel.pairs / np.maximum(triangle, 1.0), 0.0, 1.0)
-    masked = (1.0 + windowed) * (Q_TILE - 1.0) / 2.0
-    mean = np.minimum(kernel.pairs / np.maximum(kernel.q_len, 1.0) + masked, longest)
+    whole = (np.asarray(p.window_skipped) <= 0.0) & np.isfinite(kernel.window)
+    pairs = np.where(whole, triangle, kernel.pairs)
+    windowed = np.clip(2.0 - 2.0 * pairs / np.maximum(triangle, 1.0), 0.0, 1.0)
+    masked = (1.0 + windowed) * np.maximum(p.mask_keys - 1.0, 0.0) / 2.0
+    mean = np.minimum(pairs / np.maximum(kernel.q_len, 1.0) + masked, longest)
     longest = np.minimum(longest, 2.0 * mean)
-    group = np.maximum(np.asarray(kernel.heads) / np.maximum(kernel.kv_heads, 1e-9), 1.0)
-    apart = kernel.heads * np.ceil(kernel.q_len / Q_TILE)
-    packed = np.where(np.asarray(p.packing) > 0.0, kernel.kv_heads * np.ceil(kernel.q_len * group / Q_TILE), apart)
-    tiles = kernel.batch * np.minimum(apart, packed)
-    filled = kernel.q_len * np.where(packed < apart, group, 1.0)
-    rows = np.where(filled > MATRIX_ROWS, Q_TILE, MATRIX_ROWS)
+    tiles, rows = _tiles(kernel, p)
     padded = HEAD_STEP * (np.ceil(kernel.head_dim / HEAD_STEP) + np.ceil(kernel.v_head_dim / HEAD_STEP))
+    exponentials = p.exponentials_per_clock_per_unit * device.clock_hz
     per_key = p_norm(2.0 * rows * padded / flops, rows / exponentials, 3.0)
     work = tiles * (per_key * mean + p.tile_overhead)
     last = per_key * longest + p.tile_overhead
     spread = np.maximum(work / device.num_units, np.minimum(last, work))
-    tail = np.clip(tiles / device.num_units - 1.0, 0.0, 1.0) * 0.5 * last
+    return spread + np.clip(tiles / device.num_units - 1.0, 0.0, 1.0) * 0.5 * last
 
-    stream = kernel_bytes(kernel) / bandwidth
-    seconds = p.launch + np.maximum(spread + tail, stream)
-    if kernel.prologue:
-        appended = kernel.kv_heads * width
-        new = p.prologue_passes * (kernel.heads * kernel.head_dim + appended) + p.append_passes * appended
-        rewrite = 2.0 * kernel.batch * kernel.q_len * new * kernel.q_bytes / bandwidth
-        seconds, stream = seconds + rewrite, stream + rewrite
-    return Parts(seconds, compute=kernel_flops(kernel) / (flops * device.num_units), memory=stream, latency=p.launch)
+
+def _tiles(kernel: Attention, p: parameters.Prefill) -> tuple[Array, Array]:
+    """Tiles of all sequences and heads, and the queries that the matrix unit computes for each."""
+    group = np.maximum(np.asarray(kernel.heads) / np.maximum(kernel.kv_heads, 1e-9), 1.0)
+    apart = kernel.heads * np.ceil(kernel.q_len / Q_TILE)
+    packed = np.where(np.asarray(p.packing) > 0.0, kernel.kv_heads * np.ceil(kernel.q_len * group / Q_TILE), apart)
+    filled = kernel.q_len * np.where(packed < apart, group, 1.0)
+    return kernel.batch * np.minimum(apart, packed), np.where(filled > MATRIX_ROWS, Q_TILE, MATRIX_ROWS)

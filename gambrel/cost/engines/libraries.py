@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from gambrel.cost.engines.attention_defaults import ATTENTION
 from gambrel.cost.engines.collective_defaults import known_of_libraries
 from gambrel.cost.engines.parameters import LIBRARIES, LIBRARY_DEFAULTS
 from gambrel.hardware.device import Device, Number
@@ -24,7 +25,7 @@ def with_libraries(device: Device, libraries: Sequence[str]) -> Device:
     given = {**known, **{k: {**known.get(k, {}), **v} for k, v in device.parameters.items()}}
     folded = dict(device.parameters)
     for library in reversed(libraries):
-        for key in given:
+        for key in {**ATTENTION, **given}:
             name, _, owner = key.partition("@")
             if owner == library:
                 folded[name] = _chain(given, name, library)
@@ -37,5 +38,6 @@ def _chain(given: Mapping[str, Mapping[str, Number]], name: str, library: str) -
     out: dict[str, Number] = {}
     for end in range(1, len(parts) + 1):
         general = "_".join(parts[:end])
+        out |= {**ATTENTION.get(general, {}), **ATTENTION.get(f"{general}@{library}", {})}
         out |= {**given.get(general, {}), **given.get(f"{general}@{library}", {})}
     return out

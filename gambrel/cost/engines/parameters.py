@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
+from gambrel.cost.engines.attention_defaults import ATTENTION
+from gambrel.cost.engines.grouping import GROUPINGS
 from gambrel.cost.kernel import Attention
 from gambrel.cost.kernel import Convolution as ConvolutionKernel
 from gambrel.cost.kernel import Gemm as Product
@@ -138,19 +140,27 @@ class Prefill:
         compute_efficiency: Achievable share of the matrix peak.
         memory_efficiency: Achievable share of the memory bandwidth.
         exponentials_per_clock_per_unit: Achievable rate of the special-function units.
-        prologue_passes: Passes over queries, keys and values where the same call rotates them and fills the cache.
-        append_passes: Further passes over the new keys and values there.
+        cache_bytes_per_clock_per_unit: Rate at which operands that are in the last-level cache are streamed.
+        cache_share: Share of the last-level cache that they can occupy.
+        mask_keys: Keys that a tile computes and masks where the mask cuts it: half of them on average.
+        prologue_passes: Passes over the queries, there and back, where the same call rotates them.
+        append_passes: Passes over the new keys and values where the same call fills the cache.
         packing: 1 where few queries of heads that share keys share a tile, 0 where each head has its own.
+        window_skipped: 1 where tiles skip the keys that a window hides, 0 where they only mask them.
     """
 
-    launch: Number = 7.0e-6
-    tile_overhead: Number = 4.5e-6
-    compute_efficiency: Number = 0.55
-    memory_efficiency: Number = 0.83
-    exponentials_per_clock_per_unit: Number = 12.0
-    prologue_passes: Number = 1.0
-    append_passes: Number = 0.5
-    packing: Number = 1.0
+    launch: Number = 10.1e-6
+    tile_overhead: Number = 2.06e-6
+    compute_efficiency: Number = 0.602
+    memory_efficiency: Number = 0.95
+    exponentials_per_clock_per_unit: Number = 11.9
+    cache_bytes_per_clock_per_unit: Number = 13.5
+    cache_share: Number = 0.999
+    mask_keys: Number = 252.0
+    prologue_passes: Number = 0.694
+    append_passes: Number = 2.15
+    packing: Number = 0.0
+    window_skipped: Number = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,19 +171,43 @@ class Decode:
         launch: Seconds of start-up and drain.
         memory_efficiency: Achievable share of the memory bandwidth.
         memory_ramp: Seconds until the memory pipeline is full.
+        cache_bytes_per_clock_per_unit: Rate at which keys and values that are in the last-level cache are streamed.
+        cache_share: Share of the last-level cache that they can occupy.
         block_bytes_per_s: Rate at which one block takes in keys and values, counted as two bytes an element.
-        block_overhead: Seconds of start-up per wave of blocks.
+        block_overhead: Seconds of start-up per round of blocks.
         split_overhead: Seconds of the combine step after a split along the keys.
+        split_time: Seconds that each split adds to it.
         compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
+        widening_passes: Passes over the cache, there and back at two bytes an element, of a kernel that widens it.
+        regroup_time: Seconds of a further kernel that puts the results of several key heads in order.
+        split_waves: Rounds of blocks that splitting fills at most; 0 where keys are never split.
+        most_splits: Splits of the keys at most.
+        split_search: 1 where keys are split only if that is faster, 0 where by the rule alone.
+        split_history: 1 where splits are counted over the whole cache and grow with its root.
+        split_always: 1 where there are `most_splits` blocks of any keys: those that find none start all the same.
+        heads_per_block: Query heads of one group that a block holds at most.
+        window_apart: 1 where under a window each query head has a block of its own that is not split.
     """
 
-    launch: Number = 8.0e-6
-    memory_efficiency: Number = 0.87
-    memory_ramp: Number = 3.0e-6
-    block_bytes_per_s: Number = 55e9
-    block_overhead: Number = 2.3e-6
-    split_overhead: Number = 2.0e-6
-    compute_efficiency: Number = 0.30
+    launch: Number = 7.95e-6
+    memory_efficiency: Number = 0.832
+    memory_ramp: Number = 11.5e-6
+    cache_bytes_per_clock_per_unit: Number = 22.5
+    cache_share: Number = 0.713
+    block_bytes_per_s: Number = 191e9
+    block_overhead: Number = 2.26e-6
+    split_overhead: Number = 1.08e-6
+    split_time: Number = 0.313e-6
+    compute_efficiency: Number = 0.199
+    widening_passes: Number = 0.0
+    regroup_time: Number = 0.0
+    split_waves: Number = 1.0
+    most_splits: Number = 128.0
+    split_search: Number = 1.0
+    split_history: Number = 0.0
+    split_always: Number = 0.0
+    heads_per_block: Number = 64.0
+    window_apart: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -383,7 +417,8 @@ depends on the link, see `gambrel.cost.engines.collective_defaults`.
 Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks.
 """
 
-VARIANTS: Mapping[str, Mapping[str, float]] = {
+VARIANTS: dict[str, Mapping[str, float]] = {
+    **ATTENTION,
     "gemm_fp32": {
         "wave_overhead": 0.65e-6,
         "compute_efficiency": 0.83,
@@ -417,13 +452,24 @@ VARIANTS: Mapping[str, Mapping[str, float]] = {
     },
     "memory_bound_embedding": {"access_bytes_per_clock_per_unit": 2.3},
 }
-"""What the `gpu` engine takes for a variant, in place of the family's values, where a profile does not say.
+"""What the `gpu` engine takes for a variant, in place of the family's values, where a profile does not say; of
+attention also for libraries.
 
-Source: near the geometric means of fits on half of the shape sites: fp32 products, which run on the vector units of
-most devices, on P100, V100, T4, A100 and H100 of NeuSight; activation, norm and embedding on A100, H100 and A40 of
-Vidur, whose kernels (vLLM's SwiGLU and RMS norm, PyTorch's embedding) move one element an instruction; softmax on those
-of NeuSight, where a row of up to 1024 elements stays in the registers of a block.
+Source: those of attention, see `gambrel.cost.engines.attention_defaults`; others near the geometric means of fits on
+half of the shape sites: fp32 products, which run on the vector units of most devices, on P100, V100, T4, A100 and H100
+of NeuSight; activation, norm and embedding on A100, H100 and A40 of Vidur, whose kernels (vLLM's SwiGLU and RMS norm,
+PyTorch's embedding) move one element an instruction; softmax on those of NeuSight, where a row of up to 1024 elements
+stays in the registers of a block.
 """
+
+RULES = frozenset(
+    (
+        *("tile_search", "fused", "packing", "window_skipped"),
+        *("split_waves", "most_splits", "split_search", "split_history", "split_always"),
+        *("heads_per_block", "window_apart"),
+    )
+)
+"""Parameters that are rules of a library, not rates: a fit tries them or keeps them."""
 
 NARROW = 0.75
 """Weights of less than this share of the activations' width are widened before they are multiplied."""
@@ -451,14 +497,15 @@ def resolve(
 
     Returns:
         `default` with, in rising order: FORMAT_DEFAULTS and LIBRARY_DEFAULTS; what the profile gives for `family` and
-        `family@library`; then for each variant what the engine takes for it and the same two. What is known of a
-        library's kernels stands before what the profile gives for them, and after all that it gives for others.
+        `family@library`; then for each variant what the engine takes for it, and for the library's kernels, and the
+        same two. What is known of a library's kernels stands before what the profile gives for them, and after all that
+        it gives for others.
     """
     variants = (variant,) if isinstance(variant, str) else variant
     chain = (family, *(f"{family}_{each}" for each in variants))
     given = software_values(default, chain, library)
     for name in chain:
-        given |= variant_values(default, name)
+        given |= {**variant_values(default, name), **variant_values(default, f"{name}@{library}")}
         given |= device.parameters.get(name, {})
         if library:
             own = f"{name}@{library}"
@@ -541,17 +588,28 @@ def achievable_variants(
 def attention_variants(variant: str, kernel: Attention) -> tuple[str, ...]:
     """A variant of attention and more specific ones: `gqa`, `gqa_kv8` for a cache narrower than its queries, `mla`.
 
-    Latent attention (`mla`, `mla_kv8`) has values narrower than its keys; an encoder (`full`) masks nothing.
+    Latent attention (`mla`, `mla_kv8`) has values narrower than its keys; an encoder (`bf16_full`) masks nothing.
     """
     names = [variant]
     if np.all(np.asarray(kernel.v_head_dim) < kernel.head_dim):
-        variant = "mla" if variant in ("mha", "gqa", "mqa") else f"{variant}_mla"
+        # Latent decode kernels share no rules with those that share key heads.
+        names = [] if variant in GROUPINGS else names
+        variant = "_".join((*names, "mla"))
         names.append(variant)
     if kernel.kv_bytes < kernel.q_bytes:
         names.append(f"{variant}_kv{int(8 * kernel.kv_bytes)}")
     if not kernel.masked:
         names.append(f"{variant}_full")
     return tuple(names)
+
+
+def sized_variants(variant: str, kernel: Attention) -> tuple[str, ...]:
+    """Each of `attention_variants`, then the same for the head size, which a library may pad or tile differently.
+
+    For example `gqa`, `gqa_d192`, `gqa_kv8`, `gqa_kv8_d192`.
+    """
+    size = f"_d{int(kernel.head_dim)}"
+    return tuple(name for each in attention_variants(variant, kernel) for name in (each, each + size))
 
 
 def parameter_grade(device: Device, family: str) -> Grade:

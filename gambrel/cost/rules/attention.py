@@ -47,6 +47,9 @@ def attention(op: AttentionOp) -> Draft:
         "rate": rate,
         "masked": op.causal is not None,
     }
+    if op.window_size is not None:
+        sizes["cached_len"] = k.dims[1].local
+        constants["window"] = float(op.window_size)
     return Draft(
         family="attention",
         kernel=KernelSpec(kind=Attention, sizes=sizes, constants=constants),

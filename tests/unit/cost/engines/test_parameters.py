@@ -4,6 +4,7 @@ import pytest
 from engine_cases import GPU, decode
 
 from gambrel.cost.engines import parameter_grade, parameters
+from gambrel.hardware.device import Device
 from gambrel.hardware.load import list_profiles, load_device
 
 
@@ -63,10 +64,34 @@ def test_variants_of_a_format_say_what_its_kernels_do() -> None:
 
 def test_variants_of_attention_say_how_wide_its_cache_is() -> None:
     plain, latent = decode(1.0, 128.0), replace(decode(1.0, 128.0), head_dim=576.0, v_head_dim=512.0)
+
     assert parameters.attention_variants("gqa", plain) == ("gqa",)
     assert parameters.attention_variants("gqa", replace(plain, kv_bytes=1.0)) == ("gqa", "gqa_kv8")
-    assert parameters.attention_variants("mqa", replace(latent, kv_bytes=1.0)) == ("mqa", "mla", "mla_kv8")
+    assert parameters.attention_variants("mqa", replace(latent, kv_bytes=1.0)) == ("mla", "mla_kv8")
     assert parameters.attention_variants("bf16", latent) == ("bf16", "bf16_mla")
+    assert parameters.attention_variants("bf16", replace(plain, decode=False, masked=False)) == ("bf16", "bf16_full")
+
+
+def test_a_head_size_comes_after_its_variant() -> None:
+    kernel = replace(decode(1.0, 128.0), head_dim=192.0, v_head_dim=192.0, kv_bytes=1.0)
+    assert parameters.sized_variants("gqa", kernel) == ("gqa", "gqa_d192", "gqa_kv8", "gqa_kv8_d192")
+
+
+def test_the_engine_knows_variants_and_libraries_where_a_profile_does_not() -> None:
+    kernel = replace(decode(1.0, 128.0), heads=128.0, kv_heads=1.0)
+
+    def heads(device: Device, library: str) -> object:
+        variants = parameters.attention_variants("mqa", kernel)
+        return parameters.resolve(parameters.Decode(), device, "attention_decode", variants, library).heads_per_block
+
+    assert (heads(GPU, ""), heads(GPU, "trtllm")) == (64.0, 1.0)
+    own = replace(GPU, parameters={"attention_decode_mqa": {"heads_per_block": 32.0}})
+    assert (heads(own, ""), heads(own, "trtllm")) == (32.0, 32.0)
+
+
+def test_every_variant_of_the_engine_is_read() -> None:
+    gpu = replace(GPU, parameters=parameters.VARIANTS)
+    assert list(parameters.unknown_parameters(gpu)) == []
 
 
 def test_a_library_counts_for_the_grade_of_its_family() -> None:
