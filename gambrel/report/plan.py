@@ -49,12 +49,15 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
     yield Text(", ".join([asked, *limits]))
     metric = METRICS[result.objective]
     yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title} ({metric.unit})")
+    if not result.complete:
+        missing = f"Incomplete: {result.counts.unsearched:,} points were not searched, and may hold better plans."
+        yield Text(missing, style="bold red")
 
 
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     several = len(result.machines) > 1
     if result.infeasible is not None:
-        yield from _infeasible(result.infeasible, width, several=several)
+        yield from _infeasible(result.infeasible, width, several=several, complete=result.complete)
         return
     yield heading("Best plans, the best batch of each")
     yield _table(result.best, width, machines=several)
@@ -69,8 +72,8 @@ def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     yield Text(command(result, result.best[0]))
 
 
-def _infeasible(infeasible: Infeasible, width: int, *, several: bool) -> Iterator[RenderableType]:
-    yield heading("Infeasible", style="bold red")
+def _infeasible(infeasible: Infeasible, width: int, *, several: bool, complete: bool) -> Iterator[RenderableType]:
+    yield heading("Infeasible" if complete else "Nothing found so far", style="bold red")
     miss = infeasible.tightest
     alone = "nothing fits" if infeasible.nearest is None else "no plan reaches it"
     reason = alone if miss in infeasible.alone else "no plan meets it together with the others"
@@ -221,6 +224,7 @@ def _counts(result: PlanResult) -> Iterator[RenderableType]:
         (f"{counts.fit:,}", "of them fit in memory"),
         (f"{counts.met:,}", "of them meet the limits"),
         *((f"{number:,}", f"left out: {reason}") for reason, number in counts.pruned.items() if number),
+        *([(f"{counts.unsearched:,}", "points not searched")] if counts.unsearched else []),
     ]
     yield grid(rows, right=(0,))
 

@@ -33,7 +33,8 @@ from gambrel.estimation.resolve import resolve
 from gambrel.estimation.variant import compile_variant
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device, Link
-from gambrel.search.plan import search
+from gambrel.search.plan import NOBODY, search
+from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import PlanChoice
 from gambrel.search.space import Space
 from gambrel.search.targets import Limits, Metric, goodness, objective_metric
@@ -134,6 +135,7 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
     space: Space | None = None,
     top: int = 10,
     overrides: Sequence[str] = (),
+    watch: Watch = NOBODY,
 ) -> DisaggregatedResult:
     """The best pools of prefill and decode instances; each may be of any of the machines.
 
@@ -147,6 +149,7 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
         space: Choices of the plans of instances.
         top: Most pairs to return, each of other machines, instance sizes or plans.
         overrides: What-ifs on the profiles.
+        watch: Who is told how far it is, in searches.
 
     Raises:
         GambrelError: The model, a profile, a name or a limit is wrong, or the output has a single token.
@@ -158,8 +161,10 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
     machines = [machine(name, tuple(overrides)) for name in ((on,) if isinstance(on, Machine) else on)]
     choices = space or Space()
     sizes = {device.name: _instance_sizes(device, devices) for device in machines}
-    prefill = [s for d in machines for n in sizes[d.name] if (s := _prefill(architecture, d, n, work, choices))]
-    decode = [s for d in machines for n in sizes[d.name] if (s := _decode(architecture, d, n, work, choices))]
+    instances = [(device, size) for device in machines for size in sizes[device.name]]
+    tally = Tally(watch, 2 * len(instances), "searches")
+    prefill = [s for d, n in instances if (s := _prefill(architecture, d, n, work, choices, tally))]
+    decode = [s for d, n in instances if (s := _decode(architecture, d, n, work, choices, tally))]
     cache = {d.name: _cache_bytes(architecture, d, work, choices) for d in machines}
     found = list(_pairs(prefill, decode, cache, work, devices))
     met = [each for each in found if _meets(each, asked)]
@@ -200,14 +205,20 @@ def _instance_sizes(device: Device, devices: int) -> list[int]:
     return sorted(size for size in powers | boards if size <= most)
 
 
-def _prefill(architecture: Architecture, device: Device, size: int, work: Workload, space: Space) -> _Side | None:
+def _prefill(
+    architecture: Architecture, device: Device, size: int, work: Workload, space: Space, tally: Tally
+) -> _Side | None:
     lengths = replace(work, batch=1, osl=1)
+    tally.add()
     return _side(architecture, device, size, lengths, space, ("ttft_s", "tokens_per_s_per_device"))
 
 
-def _decode(architecture: Architecture, device: Device, size: int, work: Workload, space: Space) -> _Side | None:
+def _decode(
+    architecture: Architecture, device: Device, size: int, work: Workload, space: Space, tally: Tally
+) -> _Side | None:
     # The prompt is in the cache already: its last token starts the decode.
     lengths = replace(work, batch=1, prefix=work.prefix + work.isl - 1, isl=1)
+    tally.add()
     return _side(architecture, device, size, lengths, space, ("tpot_s", "tokens_per_s_per_device"))
 
 
