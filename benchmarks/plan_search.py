@@ -86,6 +86,7 @@ class Process:
     """A finished process and what it took."""
 
     stdout: str
+    stderr: str
     code: int
     cpu_s: float
     wall_s: float
@@ -97,10 +98,11 @@ def measure(command: list[str]) -> Process:
     code = (
         "import json, resource, subprocess, sys, time\n"
         "start = time.monotonic()\n"
-        "done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)\n"
+        "done = subprocess.run(sys.argv[2:], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)\n"
         "used = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
         "took = {'wall_s': time.monotonic() - start, 'cpu_s': used.ru_utime + used.ru_stime}\n"
-        "took |= {'stdout': done.stdout, 'code': done.returncode, 'rss_mb': used.ru_maxrss * 1024 / 1e6}\n"
+        "took |= {'code': done.returncode, 'rss_mb': used.ru_maxrss * 1024 / 1e6}\n"
+        "took |= {'stdout': done.stdout, 'stderr': done.stderr}\n"
         "json.dump(took, open(sys.argv[1], 'w'))\n"
     )
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +119,7 @@ def ours(question: str, words: tuple[str, ...]) -> Run:
     """
     done = measure([sys.executable, "-c", CALL, "plan", *words, *LENGTHS, "--format", "json"])
     if done.code:
-        raise RuntimeError(done.stdout)
+        raise RuntimeError(done.stderr)
     answer = json.loads(done.stdout)
     first, counts = answer["best"][0], answer["counts"]
     degrees = " ".join(f"{name}{first['plan'][name]}" for name in ("tp", "pp", "dp", "cp", "ep"))
@@ -147,9 +149,9 @@ def aiconfigurator(python: str) -> Run | None:
         words += ["--backend", "trtllm", "--isl", str(ISL), "--osl", str(OSL), "--log-level", "DEBUG"]
         done = measure([str(command), *words, "--ttft", str(TTFT_S * 1e3), "--tpot", str(TPOT_S * 1e3)])
     if done.code:
-        print(f"aiconfigurator failed: {done.stdout[-300:]}", file=sys.stderr)
+        print(f"aiconfigurator failed: {done.stderr[-300:]}", file=sys.stderr)
         return None
-    rows = re.findall(r"^\|\s+1\s+\|\s+\w+\s+\|\s+([\d.]+)", done.stdout, re.MULTILINE)
+    rows = re.findall(r"^\|\s+1\s+\|\s+\w+\s+\|\s+([\d.]+)", done.stdout + done.stderr, re.MULTILINE)
     return Run(
         tool="aiconfigurator",
         question=SMALL,
@@ -168,7 +170,7 @@ def genz(python: str) -> Run | None:
     """A loop over GenZ's calls; None where it is not installed or fails."""
     done = measure([python, "-c", GENZ])
     if done.code:
-        print(f"GenZ is not installed or failed: {done.stdout[-300:]}", file=sys.stderr)
+        print(f"GenZ is not installed or failed: {done.stderr[-300:]}", file=sys.stderr)
         return None
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     return Run(

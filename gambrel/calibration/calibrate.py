@@ -109,8 +109,8 @@ def calibrate(device: Device, parts: Iterable[Measurements], *, seed: int = 0, r
     fitted: list[FittedFamily] = []
     skipped: list[Problem] = []
 
-    def fit(name: str, family: Family, device: Device) -> Mapping[str, float]:
-        fitted.append(_fit_family(name, family, device, seed, report))
+    def fit(name: str, family: Family, device: Device, known: Device) -> Mapping[str, float]:
+        fitted.append(_fit_family(name, family, device, known, seed, report))
         return fitted[-1].values
 
     _fit_all(device, parts, fit, skipped)
@@ -130,10 +130,10 @@ def refit(device: Device, parts: Iterable[Measurements], *, seed: int = 0) -> De
     """
     require_scipy()
 
-    def fit(name: str, family: Family, device: Device) -> Mapping[str, float]:
+    def fit(name: str, family: Family, device: Device, known: Device) -> Mapping[str, float]:
         cases = _thinned(family.cases, seed)
-        device, kind = _with_kind(name, cases, device, seed)
-        return {**kind, **_fit_values(name, cases, device, _free(name, cases, device, seed), seed).needed}
+        device, known, kind = _with_kind(name, cases, device, known, seed)
+        return {**kind, **_fit_values(name, cases, device, _free(name, cases, device, known, seed), seed).needed}
 
     return _fit_all(device, parts, fit, [])
 
@@ -141,10 +141,14 @@ def refit(device: Device, parts: Iterable[Measurements], *, seed: int = 0) -> De
 def _fit_all(
     device: Device,
     parts: Iterable[Measurements],
-    fit: Callable[[str, Family, Device], Mapping[str, float]],
+    fit: Callable[[str, Family, Device, Device], Mapping[str, float]],
     skipped: list[Problem],
 ) -> Device:
-    """Fits each family, then those of its libraries, each on the device that the ones before have left."""
+    """Fits each family, then those of its libraries, each on the device that the ones before have left.
+
+    The prior of a set that the device has is what that set made of its kernels before any fit.
+    """
+    before = device
     found: dict[str, Family] = {}
     for part in parts:
         collect(part, device, found, skipped)
@@ -154,14 +158,15 @@ def _fit_all(
             skipped.append(problem)
             continue
         general = family._replace(cases=_general(name, family.cases, device))
-        device = _with(device, name, fit(name, general, device))
+        device = _with(device, name, fit(name, general, device, device))
         for library, cases in _own_libraries(name, family.cases, device).items():
             own = f"{name}@{library}"
             problem = too_little(own, cases, LEAST_OWN_POINTS)
             if problem:
                 skipped.append(problem)
                 continue
-            device = _with(device, own, fit(own, family._replace(cases=cases), device))
+            known = before if own in before.parameters else device
+            device = _with(device, own, fit(own, family._replace(cases=cases), device, known))
     return device
 
 
@@ -205,13 +210,13 @@ def _own_libraries(name: str, cases: Sequence[Case], device: Device) -> dict[str
     return own
 
 
-def _fit_family(name: str, family: Family, device: Device, seed: int, report: Report) -> FittedFamily:
+def _fit_family(name: str, family: Family, device: Device, known: Device, seed: int, report: Report) -> FittedFamily:
     cases = _thinned(family.cases, seed)
     count = sum(len(case.seconds) for case in cases)
     report(f"fitting {name} on {count} of {sum(len(c.seconds) for c in family.cases)} rows")
     before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
-    device, kind = _with_kind(name, cases, device, seed)
-    prior = _free(name, cases, device, seed)
+    device, known, kind = _with_kind(name, cases, device, known, seed)
+    prior = _free(name, cases, device, known, seed)
     parts, split_by = _folds(cases, seed)
     held_estimates, held_seconds = _held_out(cases, parts, name, device, prior, seed)
     found = _fit_values(name, cases, device, prior, seed)
@@ -243,29 +248,34 @@ def _kinds(name: str, device: Device) -> tuple[Kind, ...]:
     return kinds_of(name) if device.engine == "gpu" else ()
 
 
-def _with_kind(name: str, cases: Sequence[Case], device: Device, seed: int) -> tuple[Device, Kind]:
-    """The device with the rules of the kind of kernel that a library runs, and those rules that it did not have.
+def _with_kind(
+    name: str, cases: Sequence[Case], device: Device, known: Device, seed: int
+) -> tuple[Device, Device, Kind]:
+    """Both devices with the rules of the kind of kernel that a library runs, and those rules that they did not have.
 
     Each kind that the library is known to have is fitted in a few evaluations from where the device stands; the rules
-    that it has stay unless another kind leaves a smaller cost.
+    that it has stay unless another kind leaves a smaller cost. A device of a generation that was fitted runs its kinds.
     """
 
-    def quick(device: Device) -> Fit:
-        return maximise(_log_errors(cases, name, device), _free(name, cases, device, seed), starts=1, evaluations=QUICK)
+    def quick(kind: Kind) -> Fit:
+        tried = _with(device, name, kind)
+        prior = _free(name, cases, tried, _with(known, name, kind), seed)
+        return maximise(_log_errors(cases, name, tried), prior, starts=1, evaluations=QUICK)
 
     kinds = _kinds(name, device)
-    if not kinds:
-        return device, {}
+    if not kinds or name in known.parameters:
+        return device, known, {}
     options: list[Kind] = [{}, *kinds]
-    costs = [quick(_with(device, name, kind)).cost for kind in options]
+    costs = [quick(kind).cost for kind in options]
     kind = options[int(np.argmin(costs))]
     own = device.parameters.get(name, {})
-    return _with(device, name, kind), {x: value for x, value in kind.items() if own.get(x) != value}
+    new = {x: value for x, value in kind.items() if own.get(x) != value}
+    return _with(device, name, kind), _with(known, name, kind), new
 
 
-def _free(name: str, cases: Sequence[Case], device: Device, seed: int) -> Prior:
-    """The prior of the parameters that play a part in the rows."""
-    return with_effect(_log_errors(cases, name, device), _prior(name, cases, device), seed=seed)
+def _free(name: str, cases: Sequence[Case], device: Device, known: Device, seed: int) -> Prior:
+    """The prior of the parameters that play a part in the rows, as one device knows them, on another."""
+    return with_effect(_log_errors(cases, name, device), _prior(name, cases, known), seed=seed)
 
 
 def _fit_values(name: str, cases: Sequence[Case], device: Device, prior: Prior, seed: int) -> _Values:

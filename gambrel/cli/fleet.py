@@ -51,17 +51,21 @@ def fleet(
         set: Change a number of the profiles: `price.rent=2USD/h`. May be repeated.
         format: A report, or JSON.
     """
+    from gambrel.cli.progress import watching
+
     question, machines = read_question(WorkloadOptions(), plan, None), parse_machines(on)
-    result = plan_fleet(
-        model,
-        machines,
-        mix=read_mix(Path(mix)),
-        sizes=parse_counts("--sizes", sizes),
-        available=_available(available, machines),
-        batching=batching,
-        space=read_space(question),
-        overrides=set,
-    )
+    with watching() as watch:
+        result = plan_fleet(
+            model,
+            machines,
+            mix=read_mix(Path(mix)),
+            sizes=parse_counts("--sizes", sizes),
+            available=_available(available, machines),
+            batching=batching,
+            space=read_space(question),
+            overrides=set,
+            watch=watch,
+        )
     if format == "json":
         print_json(result.to_dict())
         return

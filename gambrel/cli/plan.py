@@ -1,5 +1,6 @@
 """`gambrel plan`: every plan of a space, and the best of them."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from gambrel.cli import EXIT_INTERRUPTED
 from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report, terminal_width
 from gambrel.cli.question import Counts, Names, Question, Repeated, SearchedPlan, SearchedWorkload, read_question
@@ -84,12 +86,13 @@ def plan(
     set: Repeated = (),
     output: Annotated[Path | None, Parameter(name=("--output", "-o"), show_default=False)] = None,
     format: Literal["text", "json"] = "text",
-) -> None:
+) -> int:
     """Find the best plan: every strategy, degree, batch, micro-batch, chunk and layout of ranks is priced.
 
     Degrees, batches and formats that are not given are searched; `--plan.tp 4,8` searches those. Number formats are
     as published unless they are given. What is left out is left out for a proof: it cannot run, it does not fit, or
-    another plan does just the same.
+    another plan does just the same. An interrupt (Ctrl-C) ends the search: the best of what was searched is printed,
+    and how much was not.
 
     Args:
         model: A name of the library (`gambrel models list`), a config.json, or its folder.
@@ -109,6 +112,7 @@ def plan(
             `gambrel report`.
         format: A report, or JSON.
     """
+    from gambrel.cli.progress import stoppable
     from gambrel.search.plan import search
 
     question = read_question(workload, plan, None)
@@ -125,33 +129,41 @@ def plan(
             save(pools, output)
         if format == "json":
             print_json(pools.to_dict())
-            return
+            return 0
         from gambrel.report.plan import disaggregated_report
 
         print_report(disaggregated_report(pools))
-        return
-    result = search(
-        model,
-        machines,
-        devices=counts,
-        workload=_lengths(question),
-        limits=read_limits(limits),
-        objective=objective,
-        batching=batching,
-        space=read_space(question),
-        front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
-        top=most,
-        points=output is not None,
-        overrides=set,
-    )
+        return 0
+    asked, limits_given, space = _lengths(question), read_limits(limits), read_space(question)
+    with stoppable() as watch:
+        result = search(
+            model,
+            machines,
+            devices=counts,
+            workload=asked,
+            limits=limits_given,
+            objective=objective,
+            batching=batching,
+            space=space,
+            front_metrics=tuple(name.strip() for name in front.split(",")) if front else DEFAULT_FRONT,
+            top=most,
+            points=output is not None,
+            overrides=set,
+            watch=watch,
+        )
     if output is not None:
         save(result, output)
     if format == "json":
         print_json(result.to_dict())
-        return
-    from gambrel.report.plan import plan_report
+    else:
+        from gambrel.report.plan import plan_report
 
-    print_report(plan_report(result, terminal_width()))
+        print_report(plan_report(result, terminal_width()))
+    if result.complete:
+        return 0
+    missing, whole = result.counts.unsearched, result.counts.searched + result.counts.unsearched
+    print(f"interrupted: {missing:,} of {whole:,} points were not searched", file=sys.stderr)
+    return EXIT_INTERRUPTED
 
 
 def _disaggregated(
@@ -164,22 +176,25 @@ def _disaggregated(
     top: int,
     overrides: tuple[str, ...],
 ) -> "DisaggregatedResult":
+    from gambrel.cli.progress import watching
     from gambrel.search.disaggregated import search_disaggregated
 
     if len(counts) > 1:
         fix = "Give the devices of both pools together"
         raise PlanError(Problem(where="--devices", what=f"{len(counts)} numbers for two pools", fix=fix))
-    return search_disaggregated(
-        model,
-        machines,
-        devices=counts[0],
-        workload=_lengths(question),
-        limits=limits,
-        objective=objective,
-        space=read_space(question),
-        top=top,
-        overrides=overrides,
-    )
+    with watching() as watch:
+        return search_disaggregated(
+            model,
+            machines,
+            devices=counts[0],
+            workload=_lengths(question),
+            limits=limits,
+            objective=objective,
+            space=read_space(question),
+            top=top,
+            overrides=overrides,
+            watch=watch,
+        )
 
 
 def read_limits(options: LimitOptions) -> Limits:

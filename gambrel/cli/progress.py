@@ -1,10 +1,15 @@
 """How far a long command is, on stderr: one line that renews itself on a terminal, a line now and then elsewhere."""
 
+import signal
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
 from typing import TextIO
 
-from gambrel.search.sweep import Progress
+from gambrel.search.progress import Progress, Watch
 
 QUIET_S = 1.0
 """What takes less time says nothing."""
@@ -15,7 +20,7 @@ PLAIN_S = 10.0
 
 
 class ProgressLine:
-    """Rows, rate and time left of a sweep."""
+    """What is finished, the rate and the time left."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin at once.
@@ -49,14 +54,49 @@ class ProgressLine:
         self._written = False
 
 
+@contextmanager
+def watching() -> Generator[Watch]:
+    """A watch that shows on stderr how far it is; the line is ended whatever happens."""
+    line = ProgressLine(sys.stderr)
+    try:
+        yield Watch(progress=line)
+    finally:
+        line.close()
+
+
+@contextmanager
+def stoppable() -> Generator[Watch]:
+    """As `watching`; an interrupt stops what asks the watch. A second one ends it at once, as any command."""
+    before = signal.getsignal(signal.SIGINT)
+    # Other threads get no signals, and a command in the background ignores them.
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        with watching() as watch:
+            yield watch
+        return
+    asked: list[int] = []
+
+    def stop(number: int, _: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        with watching() as watch:
+            yield Watch(progress=watch.progress, stop=lambda: bool(asked))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def progress_text(progress: Progress) -> str:
     """`3,145,728 of 10,485,760 rows (30 %), 1.2 M rows/s, 6 s left`."""
     rate = (progress.rows - progress.found) / max(progress.seconds, 1e-9)
-    text = f"{progress.rows:,} of {progress.total:,} rows ({100 * progress.rows // progress.total} %)"
+    text = f"{progress.rows:,} of {progress.total:,} {progress.unit} ({100 * progress.rows // progress.total} %)"
     if rate <= 0:
         return text
     left = (progress.total - progress.rows) / rate
-    return f"{text}, {_rate(rate)} rows/s, {f'{_duration(left)} left' if left else _duration(progress.seconds)}"
+    return (
+        f"{text}, {_rate(rate)} {progress.unit}/s, {f'{_duration(left)} left' if left else _duration(progress.seconds)}"
+    )
 
 
 def _rate(value: float) -> str:

@@ -1,7 +1,8 @@
-"""One generated NumPy function for many expressions: a design point is one element of the arrays that it takes."""
+"""Values of many expressions by NumPy: a design point is one element of the arrays that go in."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,10 @@ class Vectorised:
     """
 
     def __init__(self, expressions: Iterable[Expr]) -> None:
-        """Generate and compile the function."""
+        """Remember what to compile: that takes longer than a call, and some functions are never called."""
         self.expressions: tuple[Expr, ...] = tuple(dict.fromkeys(expressions))
         self.symbols: tuple[str, ...] = tuple(sorted(frozenset[str]().union(*(e.symbols for e in self.expressions))))
-        self._function = _compile(self.expressions, self.symbols)
+        self._function: Callable[..., tuple[Array, ...]] | None = None
 
     def __call__(self, binding: Binding) -> dict[Expr, Array]:
         """The value of each expression.
@@ -32,8 +33,59 @@ class Vectorised:
         Raises:
             KeyError: A symbol is not bound.
         """
+        if self._function is None:
+            self._function = _compile(self.expressions, self.symbols)
         values = self._function(*(binding[name] for name in self.symbols))
         return {e: np.asarray(value, dtype=np.float64) for e, value in zip(self.expressions, values, strict=True)}
+
+
+class Interpreted:
+    """Expressions worked out one by one, each when it is asked for.
+
+    The bits are those of a generated function. That is faster for a few points; this one makes nothing beforehand and
+    works out no more than is asked.
+    """
+
+    def __init__(self, known: Iterable[tuple[Atom, Array]]) -> None:
+        """Take the values of symbols, or of calls in place of the symbols in them."""
+        self._atoms = dict(known)
+        self._made: dict[Expr, Array] = {}
+
+    def __call__(self, expression: Expr) -> Array:
+        """The value of an expression.
+
+        Raises:
+            KeyError: A symbol is not bound.
+        """
+        if expression not in self._made:
+            self._made[expression] = np.asarray(self._sum(expression), dtype=np.float64)
+        return self._made[expression]
+
+    def atom(self, atom: Atom) -> Array:
+        """The value of a symbol or a call."""
+        if atom not in self._atoms:
+            if isinstance(atom, str):
+                raise KeyError(atom)
+            args = [self(arg) for arg in atom.args]
+            if atom.name == "ceildiv":
+                value = np.ceil(args[0] / args[1])
+            elif atom.name == "hit":
+                value = _hit(*args)
+            else:
+                value = reduce(np.maximum if atom.name == "max" else np.minimum, args)
+            self._atoms[atom] = value
+        return self._atoms[atom]
+
+    def _sum(self, expression: Expr) -> Array | float:
+        total: Array | float | None = None
+        for mono, coefficient in expression.terms:
+            term: Array | float | None = float(Fraction(coefficient)) if coefficient != 1 or not mono else None
+            for atom, power in mono:
+                for _ in range(power):
+                    term = self.atom(atom) if term is None else term * self.atom(atom)
+            assert term is not None
+            total = term if total is None else total + term
+        return 0.0 if total is None else total
 
 
 def _compile(expressions: Sequence[Expr], symbols: Sequence[str]) -> Callable[..., tuple[Array, ...]]:

@@ -1,7 +1,7 @@
 """A compiled variant: the model under one strategy and one choice of number formats, ready to be evaluated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from xdsl.dialects.builtin import ModuleOp
@@ -10,7 +10,6 @@ from xdsl.passes import ModulePass
 from gambrel.cost.extract import extract
 from gambrel.cost.memory import MemoryTable, memory_table
 from gambrel.cost.program import CostProgram
-from gambrel.cost.vectorise import Vectorised
 from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.lower import Lowering, lower
 from gambrel.ir.types import Axes
@@ -65,7 +64,6 @@ class Variant:
         module: The IR after all passes.
         program: Time, FLOPs and bytes of all rows.
         memory: What has to be resident.
-        sizes: The memory table's expressions, compiled.
         pipeline: The passes as text.
     """
 
@@ -74,7 +72,6 @@ class Variant:
     module: ModuleOp
     program: CostProgram
     memory: MemoryTable
-    sizes: Vectorised
     pipeline: str
 
 
@@ -95,8 +92,16 @@ def build_module(architecture: Architecture, structure: Structure, after: After 
 
 
 @lru_cache(maxsize=256)
-def compile_variant(architecture: Architecture, structure: Structure, *, allow_unpriced: bool = False) -> Variant:
+def compile_variant(
+    architecture: Architecture, structure: Structure, *, allow_unpriced: bool = False, verify: bool = True
+) -> Variant:
     """Compile a model under a structure; repeated questions are answered from a cache.
+
+    Args:
+        architecture: The model.
+        structure: The choices.
+        allow_unpriced: Let ops without a cost rule pass.
+        verify: Check the IR. A search that compiles many variants checks only those that it shows, by `verify_module`.
 
     Raises:
         PlanError: The strategy or a number format is unknown.
@@ -104,20 +109,28 @@ def compile_variant(architecture: Architecture, structure: Structure, *, allow_u
         UnpricedOpError: An op has no cost rule and that is not allowed.
     """
     passes = structure.pipeline()
-    module = lower(architecture, Lowering(format=structure.format))
-    run_pipeline(module, passes, verify=False)
-    verify_module(module)
+    module = _quantised(architecture, structure).clone()
+    run_pipeline(module, [item for item in passes if not isinstance(item, QuantizePass)], verify=False)
+    if verify:
+        verify_module(module)
     table = extract(module, allow_unpriced=allow_unpriced)
-    memory = memory_table(module)
-    expressions = [item.size for item in memory.residents]
-    for sizes in (*memory.activations.values(), *memory.buffers.values()):
-        expressions += sizes
     return Variant(
         architecture=architecture,
         structure=structure,
         module=module,
         program=CostProgram(table),
-        memory=memory,
-        sizes=Vectorised(expressions),
+        memory=memory_table(module),
         pipeline=pipeline_text(passes),
     )
+
+
+def _quantised(architecture: Architecture, structure: Structure) -> ModuleOp:
+    """The module before it is sharded, which variants of the same number formats share."""
+    return _lowered(architecture, replace(structure, strategy="", axes=()))
+
+
+@lru_cache(maxsize=16)
+def _lowered(architecture: Architecture, formats: Structure) -> ModuleOp:
+    module = lower(architecture, Lowering(format=formats.format))
+    run_pipeline(module, [item for item in formats.pipeline() if isinstance(item, QuantizePass)], verify=False)
+    return module

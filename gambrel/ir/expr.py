@@ -43,6 +43,9 @@ class Expr:
 
     __slots__ = ("_symbols", "_text", "terms")
     _pool: ClassVar[dict[tuple[tuple[Monomial, Rational], ...], "Expr"]] = {}
+    # Variants of a model add and multiply the same sizes again and again.
+    _sums: ClassVar[dict[tuple["Expr", "Expr"], "Expr"]] = {}
+    _products: ClassVar[dict[tuple["Expr", "Expr"], "Expr"]] = {}
     terms: tuple[tuple[Monomial, Rational], ...]
     _text: str | None
     _symbols: frozenset[str] | None
@@ -66,10 +69,14 @@ class Expr:
     # ---- arithmetic
 
     def __add__(self, other: "ExprLike") -> "Expr":
-        out: dict[Monomial, Rational] = dict(self.terms)
-        for mono, coefficient in as_expr(other).terms:
-            out[mono] = out.get(mono, 0) + coefficient
-        return Expr(out)
+        right = as_expr(other)
+        found = self._sums.get((self, right))
+        if found is None:
+            out: dict[Monomial, Rational] = dict(self.terms)
+            for mono, coefficient in right.terms:
+                out[mono] = out.get(mono, 0) + coefficient
+            found = self._sums[self, right] = Expr(out)
+        return found
 
     def __mul__(self, other: "ExprLike") -> "Expr":
         right = as_expr(other)
@@ -77,6 +84,12 @@ class Expr:
             return self
         if self is ONE:
             return right
+        found = self._products.get((self, right))
+        if found is None:
+            found = self._products[self, right] = self._times(right)
+        return found
+
+    def _times(self, right: "Expr") -> "Expr":
         out: dict[Monomial, Rational] = {}
         for left_mono, left in self.terms:
             for right_mono, coefficient in right.terms:

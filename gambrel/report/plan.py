@@ -51,6 +51,13 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
     limits = [limit_text(name, value) for name, value in result.limits.items()]
     yield Text(", ".join([f"{lengths_text(work)}, {result.batching} batch", *limits]))
     yield Text(goal_text(result.objective))
+    if not result.complete:
+        yield Text(incomplete_text(result), style="bold red")
+
+
+def incomplete_text(result: PlanResult) -> str:
+    """What a search that was stopped has left out."""
+    return f"Incomplete: {result.counts.unsearched:,} points were not searched, and may hold better plans."
 
 
 def lengths_text(work: Workload) -> str:
@@ -68,7 +75,7 @@ def goal_text(objective: str) -> str:
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     several = len(result.machines) > 1
     if result.infeasible is not None:
-        yield from _infeasible(result.infeasible, result.objective, width, several=several)
+        yield from _infeasible(result, result.infeasible, width, several=several)
         return
     yield heading("Best plans, the best batch of each")
     yield _table(result.best, result.objective, width, machines=several)
@@ -84,13 +91,13 @@ def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
 
 
 def _infeasible(
-    infeasible: Infeasible[PlanChoice], objective: str, width: int, *, several: bool
+    result: PlanResult, infeasible: Infeasible[PlanChoice], width: int, *, several: bool
 ) -> Iterator[RenderableType]:
-    yield heading("Infeasible", style="bold red")
+    yield heading("Infeasible" if result.complete else "Nothing found so far", style="bold red")
     yield from map(Text, infeasible_lines(infeasible))
     if infeasible.nearest is not None:
         yield heading("The plan that comes nearest")
-        yield _table([infeasible.nearest], objective, width, machines=several)
+        yield _table([infeasible.nearest], result.objective, width, machines=several)
 
 
 def infeasible_lines(infeasible: Infeasible[PlanChoice] | Infeasible[Disaggregated]) -> Iterator[str]:
@@ -278,6 +285,7 @@ def _counts(result: PlanResult) -> Iterator[RenderableType]:
         (f"{counts.fit:,}", "of them fit in memory"),
         (f"{counts.met:,}", "of them meet the limits"),
         *((f"{number:,}", f"left out: {reason}") for reason, number in counts.pruned.items() if number),
+        *([(f"{counts.unsearched:,}", "points not searched")] if counts.unsearched else []),
     ]
     yield grid(rows, right=(0,))
 

@@ -9,6 +9,7 @@ from gambrel.report.plan import (
     choice_text,
     command,
     goal_text,
+    incomplete_text,
     infeasible_lines,
     lengths_text,
     limit_text,
@@ -62,6 +63,8 @@ def question_html(result: PlanResult | DisaggregatedResult, asked: str) -> str:
     what_ifs = [f"what if: {', '.join(result.overrides)}"] if result.overrides else []
     lines = [asked, f"wanted: {goal_text(result.objective)}", *([f"limits: {', '.join(limits)}"] if limits else [])]
     body = f"<p>{'<br>'.join(map(escape, [*lines, *what_ifs]))}</p>"
+    if isinstance(result, PlanResult) and not result.complete:
+        body += f'<p class="bad">{escape(incomplete_text(result))}</p>'
     if result.infeasible is None:
         return body
     missed = "<br>".join(map(escape, infeasible_lines(result.infeasible)))

@@ -112,10 +112,46 @@ def shared_axes(strategy: str, degrees: Mapping[str, int]) -> Axes:
     return (*several, *(("dp",) if spread else ("dp", "cp")), *experts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uncompiled:
+    """A group whose variant is not compiled yet.
+
+    Attributes:
+        structure: Of the variant.
+        formats: Of all candidates.
+        strategy: Of all of them.
+        members: Their degrees.
+    """
+
+    structure: Structure
+    formats: Formats
+    strategy: str
+    members: Sequence[Mapping[str, int]]
+
+    @property
+    def staged(self) -> bool:
+        """Whether there are pipeline stages: all members have them, or none."""
+        return "pp" in self.structure.axes
+
+    def compile(self, architecture: Architecture, device: Device, space: Space) -> Group:
+        """The group, with the placements that differ. Its IR is not verified."""
+        variant = compile_variant(architecture, self.structure, verify=False)
+        columns = {name: np.array([each[name] for each in self.members], dtype=np.float64) for name in DEGREES}
+        places, same = _distinct_placements(variant, device, space, self.strategy, columns)
+        return Group(
+            variant=variant,
+            formats=self.formats,
+            strategy=self.strategy,
+            degrees=columns,
+            placements=places,
+            same_links=same,
+        )
+
+
 def groups(
     architecture: Architecture, device: Device, devices: int, space: Space, work: Workload, pruned: Counter[str]
-) -> Iterator[Group]:
-    """The candidates on so many devices of a machine; `pruned` counts degrees and placements that are left out.
+) -> Iterator[Uncompiled]:
+    """The candidates on so many devices of a machine; `pruned` counts degrees that are left out.
 
     Raises:
         PlanError: The model cannot take sequences of these lengths.
@@ -128,17 +164,7 @@ def groups(
             by_axes.setdefault((strategy, shared_axes(strategy, degrees)), []).append(degrees)
         for (strategy, axes), members in by_axes.items():
             structure = replace(formats.structure, strategy=strategy, axes=axes)
-            variant = compile_variant(architecture, structure)
-            columns = {name: np.array([degrees[name] for degrees in members], dtype=np.float64) for name in DEGREES}
-            places, same = _distinct_placements(variant, device, space, strategy, columns)
-            yield Group(
-                variant=variant,
-                formats=formats,
-                strategy=strategy,
-                degrees=columns,
-                placements=places,
-                same_links=same,
-            )
+            yield Uncompiled(structure=structure, formats=formats, strategy=strategy, members=members)
 
 
 def _runnable(

@@ -22,8 +22,9 @@ from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device
 from gambrel.search.front import front
 from gambrel.search.metrics import METRICS, Metric
-from gambrel.search.plan import named, search
+from gambrel.search.plan import NOBODY, named, search
 from gambrel.search.pools import Disaggregated, Side, distinct, pairs
+from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import Infeasible, MachineNote
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits, excess, goodness, missed_by, objective_metric
@@ -104,6 +105,7 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
     space: Space | None = None,
     top: int = 10,
     overrides: Sequence[str] = (),
+    watch: Watch = NOBODY,
 ) -> DisaggregatedResult:
     """The best pools of prefill and decode instances; each may be of any of the machines.
 
@@ -117,6 +119,7 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
         space: Choices of the plans of instances.
         top: Most pairs to return, each of other machines, instance sizes or plans.
         overrides: What-ifs on the profiles.
+        watch: Who is told how far it is, in searches.
 
     Raises:
         GambrelError: The model, a profile, a name or a limit is wrong, or the output has a single token.
@@ -128,7 +131,9 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
     _check(work, devices, metric, wanted)
     _check_prices(machines, metric, wanted)
     asked = _Asked(architecture=load(model), work=work, space=space or Space())
-    prefill, decode = _sides(asked, machines, devices, _PREFILL), _sides(asked, machines, devices, _DECODE)
+    instances = [(name, size) for name, device in machines.items() for size in _instance_sizes(device, devices)]
+    tally = Tally(watch, 2 * len(instances), "searches")
+    prefill, decode = (_sides(asked, machines, instances, phase, tally) for phase in (_PREFILL, _DECODE))
     cache = {name: _cache_bytes(asked, device) for name, device in machines.items()}
     found = list(pairs(prefill, decode, cache, work, devices))
     values = {name: np.array([each.metrics.get(name, np.nan) for each in found]) for name in METRICS}
@@ -249,7 +254,9 @@ _PREFILL = _Phase("prefill", prefill_work, ("ttft_s", "tokens_per_s_per_device")
 _DECODE = _Phase("decode", decode_work, ("tpot_s", "tokens_per_s_per_device"))
 
 
-def _sides(asked: _Asked, machines: Mapping[str, Device], devices: int, phase: _Phase) -> list[Side]:
+def _sides(
+    asked: _Asked, machines: Mapping[str, Device], instances: Sequence[tuple[str, int]], phase: _Phase, tally: Tally
+) -> list[Side]:
     """Plans of a phase on every machine and size of an instance, those on the front of time against throughput.
 
     Raises:
@@ -257,24 +264,25 @@ def _sides(asked: _Asked, machines: Mapping[str, Device], devices: int, phase: _
     """
     out: list[Side] = []
     problems: dict[Problem, None] = {}
-    for name, device in machines.items():
-        for size in _instance_sizes(device, devices):
-            work = replace(phase.lengths(asked.work), batch=1)
-            try:
-                found = search(
-                    asked.architecture,
-                    device,
-                    devices=size,
-                    workload=work,
-                    space=asked.space,
-                    front_metrics=phase.front,
-                )
-            except PlanError as error:
-                problems |= dict.fromkeys(error.problems)
-                continue
-            lacking = None if found.infeasible is None else found.infeasible.tightest
-            (note,) = (replace(note, machine=name) for note in found.machines)
-            out.append(Side(name=name, device=device, devices=size, choices=found.front, lacking=lacking, note=note))
+    for name, size in instances:
+        work = replace(phase.lengths(asked.work), batch=1)
+        tally.add()
+        try:
+            found = search(
+                asked.architecture,
+                machines[name],
+                devices=size,
+                workload=work,
+                space=asked.space,
+                front_metrics=phase.front,
+            )
+        except PlanError as error:
+            problems |= dict.fromkeys(error.problems)
+            continue
+        lacking = None if found.infeasible is None else found.infeasible.tightest
+        (note,) = (replace(note, machine=name) for note in found.machines)
+        side = Side(name=name, device=machines[name], devices=size, choices=found.front, lacking=lacking, note=note)
+        out.append(side)
     if not out:
         raise PlanError(*(replace(problem, where=phase.name) for problem in problems))
     return out

@@ -30,7 +30,8 @@ from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.points import Workload
 from gambrel.frontends.architecture import Architecture
 from gambrel.hardware.device import Device
-from gambrel.search.plan import search
+from gambrel.search.plan import NOBODY, search
+from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import PlanChoice
 from gambrel.search.scan import Batching
 from gambrel.search.space import Space
@@ -152,6 +153,7 @@ def plan_fleet(  # noqa: PLR0913  (an entry point: all but the first two are by 
     batching: Batching = "continuous",
     space: Space | None = None,
     overrides: Sequence[str] = (),
+    watch: Watch = NOBODY,
 ) -> Fleet:
     """The cheapest fleet that serves a mix of requests.
 
@@ -164,6 +166,7 @@ def plan_fleet(  # noqa: PLR0913  (an entry point: all but the first two are by 
         batching: How an instance batches.
         space: Choices of the plans of instances.
         overrides: What-ifs on the profiles.
+        watch: Who is told how far it is, in searches.
 
     Raises:
         GambrelError: The model, a profile or a limit is wrong, a machine has no rent, classes share a name, or HiGHS is
@@ -173,7 +176,9 @@ def plan_fleet(  # noqa: PLR0913  (an entry point: all but the first two are by 
     architecture = load(model)
     machines = [machine(name, tuple(overrides)) for name in ((on,) if isinstance(on, Machine) else on)]
     _check(machines, mix, sizes)
-    kinds = list(_kinds(architecture, machines, mix, sizes, batching, space or Space()))
+    instances = [(device, size) for device in machines for size in _sizes(device, sizes)]
+    tally = Tally(watch, len(instances) * len(mix), "searches")
+    kinds = list(_kinds(architecture, instances, mix, batching, space or Space(), tally))
     unserved = [each.name for each in mix if not any(each.name in kind.rates for kind in kinds)]
     if unserved:
         return _none(architecture, unserved)
@@ -231,27 +236,30 @@ def _check(machines: Sequence[Device], mix: Sequence[RequestClass], sizes: Seque
 
 def _kinds(
     architecture: Architecture,
-    machines: Sequence[Device],
+    instances: Sequence[tuple[Device, int]],
     mix: Sequence[RequestClass],
-    sizes: Sequence[int],
     batching: Batching,
     space: Space,
+    tally: Tally,
 ) -> Iterator[_Kind]:
-    for device in machines:
-        most = max((link.size for link in device.links), default=1)
-        for size in sorted(set(sizes)):
-            if size > most:
-                continue
-            plans: dict[str, PlanChoice] = {}
-            for each in mix:
-                choice = _fastest(architecture, device, size, each, batching, space)
-                if choice is not None:
-                    plans[each.name] = choice
-            if plans:
-                rates = {
-                    each.name: plans[each.name].metrics["tokens_per_s"] / each.osl for each in mix if each.name in plans
-                }
-                yield _Kind(device=device, devices=size, rates=rates, plans=plans)
+    for device, size in instances:
+        plans: dict[str, PlanChoice] = {}
+        for each in mix:
+            choice = _fastest(architecture, device, size, each, batching, space)
+            if choice is not None:
+                plans[each.name] = choice
+            tally.add()
+        if plans:
+            rates = {
+                each.name: plans[each.name].metrics["tokens_per_s"] / each.osl for each in mix if each.name in plans
+            }
+            yield _Kind(device=device, devices=size, rates=rates, plans=plans)
+
+
+def _sizes(device: Device, sizes: Sequence[int]) -> list[int]:
+    """Those of the sizes that the links of a device join."""
+    most = max((link.size for link in device.links), default=1)
+    return sorted(size for size in set(sizes) if size <= most)
 
 
 def _fastest(

@@ -18,12 +18,14 @@ from gambrel.estimation.build import grades
 from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import Plan, Workload
 from gambrel.frontends.architecture import Architecture
+from gambrel.ir.verify import verify_module
 from gambrel.runtimes import load_engine
-from gambrel.search.candidates import Formats, Group, groups
+from gambrel.search.candidates import Group, groups
 from gambrel.search.front import front
 from gambrel.search.metrics import METRICS
+from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
-from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, scan
+from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, points_each, scan
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, goodness, missed_by, objective_metric
 
@@ -31,12 +33,16 @@ DIGITS = 12
 """Answers that agree in so many digits are equal; the plan that comes first in the order of the space then wins."""
 
 
+NOBODY = Watch()
+"""Nobody is told, and nobody stops it."""
+
+
 @dataclass(slots=True)
 class _Found:
     """What the scans of a search have kept: one column of codes for each choice that is no number."""
 
     parts: list[Columns] = field(default_factory=list[Columns])
-    kinds: list[tuple[Machine, Formats, str]] = field(default_factory=list[tuple[Machine, Formats, str]])
+    kinds: list[tuple[Machine, Group]] = field(default_factory=list[tuple[Machine, Group]])
     priced: int = 0
     fit: int = 0
     met: int = 0
@@ -68,6 +74,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     top: int = 10,
     points: bool = False,
     overrides: Iterable[str] = (),
+    watch: Watch = NOBODY,
 ) -> PlanResult:
     """Price every plan of a space on every machine, and find the best.
 
@@ -85,6 +92,8 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         top: Most plans to return.
         points: Whether to return the best point of each plan and batch too.
         overrides: What-ifs on the profiles.
+        watch: Who is told how far it is. Who stops it gets the best of what was searched, a first piece at least; the
+            counts say what was not.
 
     Raises:
         GambrelError: The model, a profile, a name or a limit is wrong, or no plan of the space can run. A space without
@@ -106,17 +115,29 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     machines = list(_machines(names, counts, overrides, choices.engine))
     _check_known([each for each in machines if each.devices == counts[0]], aim)
     pruned: Counter[str] = Counter()
-    found, notes = _Found(), dict[str, MachineNote]()
-    for each in machines:
-        for group in groups(architecture, each.device, each.devices, choices, aim.work, pruned):
-            notes.setdefault(each.name, _note(each, group))
-            found.kinds.append((each, group.formats, group.strategy))
-            for scanned in scan(group, each, choices, aim, pruned):
-                found.add(scanned, len(found.kinds) - 1)
-    if not found.parts:
+    parts = [
+        (each, part)
+        for each in machines
+        for part in groups(architecture, each.device, each.devices, choices, aim.work, pruned)
+    ]
+    if not parts:
         raise _nothing(architecture, machines, pruned)
-    result = _result(architecture, found, aim, tuple(notes.values()), pruned)
-    return replace(result, named=named(model, architecture.name), overrides=tuple(overrides))
+    placements = len(choices.placement_names)
+    total = sum(len(part.members) * placements * points_each(part.staged, choices, aim) for _, part in parts)
+    tally = Tally(watch, total, "points")
+    found = _Found()
+    for each, part in parts:
+        if found.parts and tally.stopped:
+            break
+        group = part.compile(architecture, each.device, choices)
+        found.kinds.append((each, group))
+        for scanned in scan(group, each, choices, aim, pruned):
+            found.add(scanned, len(found.kinds) - 1)
+            tally.add(scanned.points)
+            if tally.stopped:
+                break
+    result = _result(architecture, found, aim, pruned, unsearched=tally.left)
+    return replace(result, named=named(model, architecture.name), overrides=overrides)
 
 
 def _machines(
@@ -157,6 +178,12 @@ def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
         raise PlanError(*problems)
 
 
+def _notes(found: _Found) -> list[MachineNote]:
+    """One note for each machine that was searched."""
+    first = {each.name: (each, group) for each, group in reversed(found.kinds)}
+    return [_note(*first[name]) for name in dict.fromkeys(each.name for each, _ in found.kinds)]
+
+
 def _note(each: Machine, group: Group) -> MachineNote:
     device = each.device
     return MachineNote(
@@ -184,8 +211,9 @@ def _result(
     architecture: Architecture,
     found: _Found,
     aim: Aim,
-    notes: tuple[MachineNote, ...],
     pruned: Counter[str],
+    *,
+    unsearched: int,
 ) -> PlanResult:
     table = found.table()
     met = np.flatnonzero(table["misses"] <= 1.0)
@@ -194,6 +222,8 @@ def _result(
     shown = _first_of_each(found, table, order, value[order])[: aim.top]
     columns = np.stack([_rounded(goodness(METRICS[name], table[name])) for name in aim.front], axis=1)
     on_front = met[front(columns[met])]
+    for kind in np.unique(table["kind"][np.concatenate([shown, on_front])]).tolist():
+        verify_module(found.kinds[int(kind)][1].variant.module)
     best = [_choice(found, table, row, aim) for row in shown.tolist()]
     return PlanResult(
         model=architecture.name,
@@ -205,9 +235,15 @@ def _result(
         front=[_choice(found, table, row, aim) for row in on_front.tolist()],
         front_metrics=aim.front,
         points=[_choice(found, table, row, aim) for row in met.tolist()] if aim.points else (),
-        counts=Counts(priced=found.priced, fit=found.fit, met=found.met, pruned=dict(pruned.most_common())),
+        counts=Counts(
+            priced=found.priced,
+            fit=found.fit,
+            met=found.met,
+            pruned=dict(pruned.most_common()),
+            unsearched=unsearched,
+        ),
         infeasible=None if best else _infeasible(found, table, aim),
-        machines=notes,
+        machines=_notes(found),
         assumptions=_assumptions(aim),
         version=__version__,
     )
@@ -226,7 +262,7 @@ def _first_of_each(found: _Found, table: Columns, order: NDArray[np.intp], value
 
     More replicas of a plan that do neither better nor worse are the same plan on more devices, and not shown again.
     """
-    kinds = [(each.name, formats, strategy) for each, formats, strategy in found.kinds]
+    kinds = [(each.name, group.formats, group.strategy) for each, group in found.kinds]
     first_kind = np.array([kinds.index(kind) for kind in kinds], dtype=np.float64)
     columns = {name: table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")}
     columns |= {"same": first_kind[columns["kind"].astype(np.intp)], "value": value}
@@ -238,11 +274,12 @@ def _first_of_each(found: _Found, table: Columns, order: NDArray[np.intp], value
 
 
 def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
-    each, formats, strategy = found.kinds[int(table["kind"][row])]
+    each, group = found.kinds[int(table["kind"][row])]
+    formats = group.formats
     cells = {name: float(table[name][row]) for name in CHOICES}
     chunk = cells["prefill_chunk"]
     plan = Plan(
-        strategy=strategy,
+        strategy=group.strategy,
         tp=int(cells["tp"]),
         pp=int(cells["pp"]),
         dp=int(cells["dp"]),

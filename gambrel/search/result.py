@@ -91,12 +91,19 @@ class Counts:
         fit: Of them, those that fit in memory.
         met: Of them, those that meet all limits.
         pruned: Points that were left out, by the proof; degrees that cannot run count as one each.
+        unsearched: Points that were not looked at, since the search was stopped.
     """
 
     priced: int
     fit: int
     met: int
     pruned: Mapping[str, int]
+    unsearched: int = 0
+
+    @property
+    def searched(self) -> int:
+        """Points that were priced or left out."""
+        return self.priced + sum(self.pruned.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +165,13 @@ class PlanResult:
 
     @property
     def feasible(self) -> bool:
-        """Whether some plan meets everything."""
+        """Whether some plan meets everything; of a search that was stopped, some plan of those that it came to."""
         return self.infeasible is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole space was searched."""
+        return self.counts.unsearched == 0
 
     def to_dict(self) -> dict[str, object]:
         """Plain values only; the points are left to a saved run."""
@@ -170,6 +182,7 @@ class PlanResult:
             "batching": self.batching,
             "objective": self.objective,
             "limits": dict(self.limits),
+            "complete": self.complete,
             "feasible": self.feasible,
             "infeasible": None
             if infeasible is None

@@ -7,20 +7,23 @@ only transfers vary along L, so that a grid costs far less than its points.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gambrel.cost.energy import has_energy
+from gambrel.cost.frames import Pick, Scalar
 from gambrel.cost.program import Rates
 from gambrel.cost.vectorise import Array
-from gambrel.estimation.evaluate import evaluate, memory_by_kind
+from gambrel.estimation.evaluate import memory_by_kind, phase_totals
 from gambrel.estimation.points import Points, Workload
 from gambrel.estimation.steady import steady
 from gambrel.hardware.device import Device
 from gambrel.runtimes.profile import EngineOverheads
+from gambrel.search.answers import Answers
 from gambrel.search.candidates import DEGREES, SAME_LINKS, Group
 from gambrel.search.front import front
 from gambrel.search.metrics import METRICS, Metric
@@ -31,7 +34,7 @@ Batching = Literal["static", "continuous"]
 
 AXES = 7
 
-PIECE_POINTS = 2**18
+PIECE_POINTS = 2**19
 """Points of a grid that are held at once."""
 
 TIE = 1e-12
@@ -41,6 +44,7 @@ CHOICES = (*DEGREES, "placement", "batch", "prefill_chunk", "sub_batches", "pref
 """Columns of a plan in a scan, in the order in which ties are broken."""
 
 Columns = dict[str, Array]
+
 
 UNFIT = "does not fit in memory"
 SAME_PARTS = "the same as another plan: micro-batches are no more than sequences"
@@ -95,12 +99,14 @@ class Scanned(NamedTuple):
         priced: Points that were priced.
         fit: Of them, those that fit in memory.
         met: Of them, those that meet the limits.
+        points: All points of these candidates, those that are left out too.
     """
 
     kept: Columns
     priced: int
     fit: int
     met: int
+    points: int = 0
 
 
 def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter[str]) -> Iterator[Scanned]:
@@ -108,17 +114,19 @@ def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter
     for rows in _slices(group, space, aim):
         part = group.take(rows)
         grid = make_grid(part, space, aim)
+        points = len(part) * len(space.placement_names) * math.prod(grid.valid.shape[2:])
         pruned[SAME_LINKS] += int(part.same_links.sum()) * math.prod(grid.valid.shape[2:])
         places = int((part.placements >= 0).sum()) * math.prod(grid.valid.shape[2:])
-        pruned[SAME_PARTS] += places - int(grid.valid.sum())
-        fits = _fits(part, grid, machine, aim)
+        pruned[SAME_PARTS] += places - int(np.count_nonzero(grid.valid))
+        held = _held(part, grid, machine, aim)
+        fits = grid.valid & (held <= machine.device.memory_bytes)
         some: NDArray[np.bool_] = np.asarray(fits.any(axis=tuple(range(1, fits.ndim))))
-        pruned[UNFIT] += int(grid.valid[~some].sum())
+        pruned[UNFIT] += int(np.count_nonzero(grid.valid[~some]))
         if not some.any():
-            yield _smallest(part, grid, machine)
+            yield _smallest(part, grid, machine)._replace(points=points)
             continue
-        part, grid, fits = _only(part, grid, fits, some)
-        yield _scan_piece(part, grid, fits, machine, aim)
+        left = _Piece(part, grid, fits, held).only(some)
+        yield _scan_piece(left, machine, aim)._replace(points=points)
 
 
 def make_grid(group: Group, space: Space, aim: Aim) -> Grid:
@@ -183,118 +191,172 @@ def _along(values: Array, axis: int) -> Array:
     return values.reshape([-1 if i == axis else 1 for i in range(AXES)])
 
 
+def points_each(staged: bool, space: Space, aim: Aim) -> int:
+    """Points of a candidate in one placement, as `make_grid` has them."""
+    several = aim.batching == "static"
+    return math.prod(
+        (
+            len(space.batches or REPLICA_BATCHES),
+            len(space.chunks(aim.work.isl)),
+            1 if staged else len(space.sub_batches or SUB_BATCHES),
+            len(space.prefill_microbatches or (PREFILL_PARTS if staged else (1,))) if several else 1,
+            len(space.microbatches or (PARTS if staged else (1,))),
+        )
+    )
+
+
 def _slices(group: Group, space: Space, aim: Aim) -> Iterator[slice]:
-    each = make_grid(group.take(slice(0, 1)), space, aim).valid.size // max(group.take(slice(0, 1)).placements.size, 1)
+    each = points_each(bool(np.any(group.degrees["pp"] > 1.0)), space, aim)
     rows = max(PIECE_POINTS // max(each * group.placements.shape[1], 1), 1)
     yield from (slice(start, start + rows) for start in range(0, len(group), rows))
 
 
-def _fits(group: Group, grid: Grid, machine: Machine, aim: Aim) -> NDArray[np.bool_]:
-    """Whether each point fits; in a continuous batch a point fits whose weights and one sequence do."""
+def _held(group: Group, grid: Grid, machine: Machine, aim: Aim) -> Array:
+    """Memory of each point; nothing in a continuous batch, which takes as many sequences as fit."""
     if aim.batching == "continuous":
-        return grid.valid
-    held = sum(memory_by_kind(group.variant, grid.points, machine.engine).values(), np.zeros(()))
-    return grid.valid & (held <= machine.device.memory_bytes)
+        return np.zeros((1,) * AXES)
+    return sum(memory_by_kind(group.variant, grid.points, machine.engine).values(), np.zeros((1,) * AXES))
 
 
-def _only(
-    group: Group, grid: Grid, fits: NDArray[np.bool_], some: NDArray[np.bool_]
-) -> tuple[Group, Grid, NDArray[np.bool_]]:
-    if some.all():
-        return group, grid, fits
-    count = len(group)
-    columns = {
-        name: getattr(grid.points, name)[some]
-        if getattr(grid.points, name).shape[:1] == (count,) and count > 1
-        else getattr(grid.points, name)
-        for name in Points.__slots__
-    }
-    left = replace(
-        group,
-        degrees={name: values[some] for name, values in group.degrees.items()},
-        placements=group.placements[some],
-        same_links=group.same_links[some],
-    )
-    return left, Grid(Points(**columns), grid.valid[some]), fits[some]
+class _Piece(NamedTuple):
+    """Candidates with their points, whether these fit, and the memory that they take."""
+
+    group: Group
+    grid: Grid
+    fits: NDArray[np.bool_]
+    held: Array
+
+    def only(self, some: NDArray[np.bool_]) -> "_Piece":
+        """Some of the candidates."""
+        if some.all():
+            return self
+        count = len(self.group)
+
+        def rows(values: Array) -> Array:
+            return values[some] if values.shape[:1] == (count,) and count > 1 else values
+
+        group = replace(
+            self.group,
+            degrees={name: values[some] for name, values in self.group.degrees.items()},
+            placements=self.group.placements[some],
+            same_links=self.group.same_links[some],
+        )
+        points = Points(**{name: rows(getattr(self.grid.points, name)) for name in Points.__slots__})
+        return _Piece(group, Grid(points, self.grid.valid[some]), self.fits[some], rows(self.held))
 
 
-def _scan_piece(group: Group, grid: Grid, fits: NDArray[np.bool_], machine: Machine, aim: Aim) -> Scanned:
+def _scan_piece(piece: _Piece, machine: Machine, aim: Aim) -> Scanned:
+    group, grid, fits, held = piece
     shape = grid.valid.shape
-    values = priced(group, grid.points, machine, aim.batching)
-    values = {name: np.broadcast_to(value, shape) for name, value in values.items()}
     if aim.batching == "continuous":
-        fits = fits & (values.pop("fits") > 0.0)
+        answers, enough = _continuous(group, grid.points, machine)
+        fits = fits & enough
         if not fits.any():
             return _smallest(group, grid, machine)._replace(priced=int(grid.valid.sum()))
+    else:
+        answers = _static(group, grid.points, machine, held)
+    met = fits
+    for name, limit in aim.limits.given():
+        met = met & (excess(name, answers[name], limit) <= 1.0)
+    chosen = _chosen(answers, met, aim) if met.any() else _nearest(answers, fits, aim)
+    where = np.unravel_index(np.unique(chosen), shape)
+
+    def pick(values: NDArray[Scalar], /) -> NDArray[Scalar]:
+        return np.broadcast_to(values, shape)[where]
+
+    few = answers.at(pick)
+    kept = {name: np.broadcast_to(few[name], where[0].shape) for name in METRICS}
+    kept |= {name: pick(getattr(grid.points, name)) for name in CHOICES}
+    kept["misses"] = _misses(few, aim, where[0].shape)
+    return Scanned(kept, *(int(np.count_nonzero(each)) for each in (grid.valid, fits, met)))
+
+
+def _static(group: Group, points: Points, machine: Machine, held: Array) -> Answers:
+    """One batch is prefilled, then decoded, as `evaluate` has it."""
+    device, rates, engine = machine.device, machine.rates, machine.engine
+    prefill = phase_totals(group.variant, device, rates, points, "prefill", engine)
+    decode = phase_totals(group.variant, device, rates, points, "decode", engine)
+
+    def energy(pick: Pick | None) -> Array:
+        steps, devices = points.osl - 1.0, points.devices if pick is None else pick(points.devices)
+        return (prefill.joules_at(pick) + steps * decode.joules_at(pick)) * devices
+
+    return Answers(
+        Answers.columns(points),
+        {"ttft_s": prefill.seconds, "step_s": decode.seconds, "memory_bytes": held},
+        rent=_rent(device),
+        energy=energy if has_energy(device) else None,
+    )
+
+
+def _continuous(group: Group, points: Points, machine: Machine) -> tuple[Answers, NDArray[np.bool_]]:
+    """Requests are replaced as they end; and whether weights and one sequence fit."""
+    found = steady(group.variant, machine.device, machine.rates, points, machine.engine)
+    known = {name: getattr(found, name) for name in ("ttft_s", "tpot_s", "latency_s", "tokens_per_s")}
+    known["memory_bytes"] = np.asarray(np.nan)
+    return Answers(Answers.columns(points), known, rent=_rent(machine.device), energy=None), found.fits
+
+
+def _rent(device: Device) -> Array:
+    return np.asarray(np.nan if device.price_usd_per_h is None else device.price_usd_per_h)
+
+
+def _chosen(answers: Answers, met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
+    """Of points that meet the limits, the best of each candidate (and batch, where points are wanted) and the front."""
+    columns = {name: goodness(METRICS[name], answers[name]) for name in dict.fromkeys((aim.objective.name, *aim.front))}
+    best = _best(np.where(met, columns[aim.objective.name], -np.inf), keep=(0, 2) if aim.points else (0,))
+    return np.concatenate([best, _front([columns[name] for name in aim.front], met)])
+
+
+def _nearest(answers: Answers, fits: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
+    """Where no point meets the limits, those that say why: the nearest to all of them, and the best for each."""
+    found = [_best(np.where(fits, -_misses(answers, aim, fits.shape), -np.inf))]
+    for name, _ in aim.limits.given():
+        found.append(_best(np.where(fits, goodness(METRICS[name], answers[name]), -np.inf)))
+    return np.concatenate(found)
+
+
+def _misses(answers: Answers, aim: Aim, shape: tuple[int, ...]) -> Array:
+    """The largest excess over a limit."""
     misses = np.zeros(shape)
     for name, limit in aim.limits.given():
-        misses = np.maximum(misses, excess(name, values[name], limit))
-    met = fits & (misses <= 1.0)
-    wanted = goodness(aim.objective, values[aim.objective.name])
-    chosen = [
-        _best(np.where(met, wanted, -np.inf), keep=(0, 2)),
-        _best(np.where(fits & ~met, -misses, -np.inf)),
-        _least(values, fits, aim),
-        _front(values, met, aim),
-    ]
-    where = np.unravel_index(np.unique(np.concatenate(chosen)), shape)
-    kept = {name: value[where] for name, value in values.items()}
-    kept |= {name: np.broadcast_to(getattr(grid.points, name), shape)[where] for name in CHOICES}
-    kept["misses"] = misses[where]
-    return Scanned(kept, int(grid.valid.sum()), int(fits.sum()), int(met.sum()))
-
-
-def priced(group: Group, points: Points, machine: Machine, batching: Batching) -> Mapping[str, Array]:
-    """Every metric of METRICS at all points; of a continuous batch also whether it `fits`."""
-    device = machine.device
-    rent = np.asarray(np.nan if device.price_usd_per_h is None else device.price_usd_per_h)
-    nothing = np.asarray(np.nan)
-    if batching == "continuous":
-        found = steady(group.variant, device, machine.rates, points, machine.engine)
-        answers = {name: getattr(found, name) for name in ("ttft_s", "tpot_s", "latency_s", "tokens_per_s")}
-        answers |= {"memory_bytes": nothing, "energy_per_token_j": nothing, "fits": found.fits.astype(np.float64)}
-    else:
-        result = evaluate(group.variant, device, machine.rates, points, machine.engine)
-        tokens = points.batch * points.osl
-        answers = {
-            "ttft_s": result.ttft_s,
-            "tpot_s": np.where(points.osl > 1.0, result.tpot_s, np.nan),
-            "latency_s": result.latency_s,
-            "tokens_per_s": result.tokens_per_s,
-            "memory_bytes": result.memory_total_bytes,
-            "energy_per_token_j": nothing if result.energy_j is None else result.energy_j / tokens,
-        }
-    answers["tokens_per_s_per_device"] = answers["tokens_per_s"] / points.devices
-    answers["tokens_per_s_per_user"] = 1.0 / answers["tpot_s"]
-    answers["power_w"] = answers["energy_per_token_j"] * answers["tokens_per_s"]
-    answers["usd_per_h"] = rent * points.devices
-    answers["usd_per_million_tokens"] = answers["usd_per_h"] / 3600.0 * 1e6 / answers["tokens_per_s"]
-    return answers
+        misses = np.maximum(misses, excess(name, answers[name], limit))
+    return misses
 
 
 def _best(wanted: Array, keep: tuple[int, ...] = ()) -> NDArray[np.intp]:
     """Flat indices of the best point for each index of the axes `keep`; none where all are minus infinity."""
-    first = tuple(range(len(keep)))
-    rows = math.prod(wanted.shape[axis] for axis in keep)
-    turned = np.moveaxis(wanted, keep, first).reshape(rows, -1)
+    rest = tuple(axis for axis in range(wanted.ndim) if axis not in keep)
+    turned = wanted.transpose(*keep, *rest).reshape(math.prod(wanted.shape[axis] for axis in keep), -1)
     best = turned.max(axis=1)
     with np.errstate(invalid="ignore"):
         column = (turned >= (best - TIE * np.abs(best))[:, None]).argmax(axis=1)
-    places = np.moveaxis(np.arange(wanted.size).reshape(wanted.shape), keep, first).reshape(rows, -1)
     found = np.flatnonzero(np.isfinite(best))
-    return places[found, column[found]]
+    axes = (*keep, *rest)
+    places = np.ravel_multi_index((found, column[found]), turned.shape)
+    where = np.unravel_index(places, [wanted.shape[axis] for axis in axes])
+    return np.ravel_multi_index([where[axes.index(axis)] for axis in range(wanted.ndim)], wanted.shape)
 
 
-def _least(values: Mapping[str, Array], fits: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
-    """Of each limited metric, the point that fits and does best, which says whether the limit alone can be met."""
-    found = [_best(np.where(fits, goodness(METRICS[name], values[name]), -np.inf)) for name, _ in aim.limits.given()]
-    return np.concatenate(found) if found else np.empty(0, dtype=np.intp)
+def _front(columns: Sequence[Array], met: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Points that no other beats.
+
+    Of points that agree in the first of two metrics only the best in the second can be on it: a decode does not vary
+    with the chunks of a prompt, for example.
+    """
+    if len(columns) > 2:
+        where = np.flatnonzero(met)
+    else:
+        first, second = sorted(columns, key=_size)
+        shape = (1,) * (met.ndim - first.ndim) + first.shape
+        alike = tuple(axis for axis, length in enumerate(shape) if length > 1)
+        where = _best(np.where(met, second, -np.inf), keep=alike)
+    index = np.unravel_index(where, met.shape)
+    return where[front(np.stack([np.broadcast_to(column, met.shape)[index] for column in columns], axis=1))]
 
 
-def _front(values: Mapping[str, Array], met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
-    where = np.flatnonzero(met)
-    columns = [goodness(METRICS[name], values[name])[met] for name in aim.front]
-    return where[front(np.stack(columns, axis=1))]
+def _size(values: Array) -> int:
+    return values.size
 
 
 def _smallest(group: Group, grid: Grid, machine: Machine) -> Scanned:

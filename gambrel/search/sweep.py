@@ -24,6 +24,7 @@ from gambrel.search.arrow import (
 )
 from gambrel.search.axes import Cell, Part
 from gambrel.search.manifest import Manifest, parse_manifest
+from gambrel.search.progress import Progress, nobody
 from gambrel.search.question import Question, make_question
 from gambrel.search.runs import MANIFEST, Run, RunFolder, read_run
 from gambrel.search.session import Session
@@ -36,27 +37,6 @@ WAITING = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """How far a sweep is.
-
-    Attributes:
-        rows: Finished.
-        found: Of these, the rows that were there when it began.
-        total: All rows.
-        seconds: Since it began.
-    """
-
-    rows: int
-    found: int
-    total: int
-    seconds: float
-
-
-def _quiet(_: object) -> None:
-    pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """Who is told how a sweep goes.
 
@@ -65,8 +45,8 @@ class Listener:
         remark: Called with what a user should know, such as a part that is made again.
     """
 
-    progress: Callable[[Progress], None] = _quiet
-    remark: Callable[[str], None] = _quiet
+    progress: Callable[[Progress], None] = nobody
+    remark: Callable[[str], None] = nobody
 
 
 def sweep(  # noqa: PLR0913  (an entry point named as the command; all but the first two are by keyword)

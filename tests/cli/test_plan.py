@@ -1,5 +1,10 @@
 import json
+import os
+import select
 import shlex
+import signal
+import subprocess
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -223,3 +228,49 @@ def test_what_fits_nowhere_says_what_would_help(cli):
     text = " ".join(cli("plan", "llama-3.1-405b", "--on", "h100-sxm", "--devices", "1").stdout.split())
     assert "of a device is the least that is needed, 85.52 GB is there" in text
     assert "smaller formats (--plan.weights fp8 --plan.kv fp8) would make room" in text
+
+
+COMMAND = "import sys; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
+LONG = ("plan", "deepseek-v3", "--on", "h200-sxm,h100-sxm", "--devices", "128,256,512", "--isl", "4000", "--osl", "500")
+"""Takes many seconds."""
+
+
+def interrupted(*options: str) -> tuple[int, str, list[str]]:
+    """A long search in a process of its own, interrupted when it tells how far it is: exit status, stdout, stderr."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *LONG, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
+    )
+    assert process.stderr is not None
+    assert select.select([process.stderr], [], [], 120)[0]
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    return process.returncode, stdout, stderr.splitlines()
+
+
+def test_interrupted_it_prints_the_best_so_far_and_what_is_missing():
+    code, stdout, lines = interrupted("--format", "json")
+    answer = json.loads(stdout)
+    assert (code, answer["complete"]) == (130, False)
+    assert answer["feasible"] is bool(answer["best"])
+    counts = answer["counts"]
+    whole = counts["priced"] + sum(counts["pruned"].values()) + counts["unsearched"]
+    assert "points (" in lines[0]
+    assert lines[-1] == f"interrupted: {counts['unsearched']:,} of {whole:,} points were not searched"
+    assert not any("Traceback" in line for line in lines)
+
+
+def test_interrupted_the_report_is_marked_as_incomplete():
+    code, stdout, lines = interrupted()
+    assert code == 130
+    assert "Incomplete: " in stdout
+    assert "points were not searched" in stdout
+    assert "Best plans" in stdout or "Nothing found so far" in stdout
+    assert lines[-1].startswith("interrupted: ")
+
+
+def test_a_short_search_says_nothing_on_the_way(cli):
+    assert cli(*QUESTION, *NARROW).stderr == ""

@@ -45,6 +45,17 @@ def test_a_calibration_finds_the_kind_that_was_measured(kind):
     assert families["attention_decode_gqa@vllm"] == pytest.approx(own)
 
 
+def test_a_device_whose_set_is_known_keeps_its_kind():
+    """Rows that another kind explains: those of a few shapes are no reason to doubt what a generation runs."""
+    rows = table(60)
+    true = replace(H100, parameters={"attention_decode_gqa@vllm": dict(UNSPLIT)})
+    seconds = predict_kernels("attention_decode", true, rows).seconds
+    parts = [measurements({**rows, "latency_us": seconds * 1e6}, operation_named("attention_decode"), "times.csv")]
+    sibling = replace(H100, parameters={"attention_decode_gqa@vllm": dict(SWAPPED)})
+    own = refit(sibling, parts).parameters["attention_decode_gqa@vllm"]
+    assert {name: own[name] for name in ("split_waves", "window_apart")} == {"split_waves": 2.0, "window_apart": 1.0}
+
+
 def test_kinds_are_those_of_the_library_and_what_it_runs():
     assert CAPTURED in kinds_of("attention_decode_gqa@vllm")
     assert CAPTURED not in kinds_of("attention_decode_gqa@trtllm")
