@@ -107,7 +107,7 @@ def _split(kernel: Attention, device: Device, group: Array, grouping: str, resid
     each = np.where(searched, work.tiles / splits, np.ceil(work.tiles / splits - 1e-9))
     combine = np.where(splits > 1.0, p.split_overhead + splits * p.split_time, 0.0)
     chosen = _seconds(work, splits, each, device, p) + combine
-    whole = _seconds(work, np.ones_like(splits), work.tiles, device, p)
+    whole = _seconds(work, np.ones(()), work.tiles, device, p)
     chosen = np.where(searched, np.minimum(chosen, whole), chosen)
     regroup = np.where((group > 1.0) & (np.asarray(kernel.kv_heads) > 1.0), p.regroup_time, 0.0)
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
