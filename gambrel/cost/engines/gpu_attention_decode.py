@@ -68,11 +68,12 @@ def attention_decode(kernel: Attention, device: Device, residency: Residency = C
     few = FEW.get(kernel.library, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         kind = np.where(group <= few, 0, np.where(group <= MQA_GROUP, 1, 2))
-        present = np.unique(kind)
-        if len(present) == 1:
-            return _split(kernel, device, group, GROUPINGS[int(present[0])], residency)
-        each = [_split(kernel, device, group, name, residency) for name in GROUPINGS]
-        return Parts(*(np.choose(kind, np.broadcast_arrays(*parts)) for parts in zip(*each, strict=True)))
+        for number, name in enumerate(GROUPINGS):
+            if np.all(kind == number):
+                return _split(kernel, device, group, name, residency)
+        mha, gqa, mqa = (_split(kernel, device, group, name, residency) for name in GROUPINGS)
+        pick = [np.where(kind == 0, x, np.where(kind == 1, y, z)) for x, y, z in zip(mha, gqa, mqa, strict=True)]
+        return Parts(*pick)
 
 
 class Work(NamedTuple):
