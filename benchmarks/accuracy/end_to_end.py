@@ -125,7 +125,7 @@ def as_markdown(found: Sequence[Scored], answers: Sequence[Answer]) -> str:
         "",
         "| " + " | ".join(HEADER) + " |",
         "|" + "---|" * len(HEADER),
-        *("| " + " | ".join(_row(x)) + " |" for x in found if x.answered),
+        *("| " + " | ".join(_row(x)) + " |" for x in found if x.alone.answered),
         "",
         "Not answered: " + "; ".join(_silent(answers)) + ".",
         END,

@@ -68,11 +68,12 @@ def attention_decode(kernel: Attention, device: Device, residency: Residency = C
     few = FEW.get(kernel.library, 1.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         kind = np.where(group <= few, 0, np.where(group <= MQA_GROUP, 1, 2))
-        present = [number for number in range(len(GROUPINGS)) if np.any(kind == number)]
-        first, *others = [_split(kernel, device, group, GROUPINGS[number], residency) for number in present]
-        for number, other in zip(present[1:], others, strict=True):
-            first = Parts(*(np.where(kind == number, b, a) for a, b in zip(first, other, strict=True)))
-        return first
+        for number, name in enumerate(GROUPINGS):
+            if np.all(kind == number):
+                return _split(kernel, device, group, name, residency)
+        mha, gqa, mqa = (_split(kernel, device, group, name, residency) for name in GROUPINGS)
+        pick = [np.where(kind == 0, x, np.where(kind == 1, y, z)) for x, y, z in zip(mha, gqa, mqa, strict=True)]
+        return Parts(*pick)
 
 
 class Work(NamedTuple):
@@ -107,7 +108,7 @@ def _split(kernel: Attention, device: Device, group: Array, grouping: str, resid
     each = np.where(searched, work.tiles / splits, np.ceil(work.tiles / splits - 1e-9))
     combine = np.where(splits > 1.0, p.split_overhead + splits * p.split_time, 0.0)
     chosen = _seconds(work, splits, each, device, p) + combine
-    whole = _seconds(work, np.asarray(1.0), work.tiles, device, p)
+    whole = _seconds(work, np.ones(()), work.tiles, device, p)
     chosen = np.where(searched, np.minimum(chosen, whole), chosen)
     regroup = np.where((group > 1.0) & (np.asarray(kernel.kv_heads) > 1.0), p.regroup_time, 0.0)
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
