@@ -30,6 +30,9 @@ NODES = 3
 
 CACHED = "c"
 
+SEVERAL_POINTS = 64
+"""From so many points on it is worth to put the kernels together that an engine prices in one call."""
+
 FEW_POINTS = 2**14
 """A call to an engine takes as long for one point as for some thousands: up to so many, kernels are priced together."""
 
@@ -212,13 +215,15 @@ class _RowGroup:
         kernels = {number: _at_rate(kernel, rates) for number, kernel in self.kernels.items()}
         frames: dict[int, Frame] = {}
         points: dict[int, OperatingPoint] = {UNPRICED: _unpriced()}
-        if _points(binding, self.expressions.symbols) < WORTH_POINTS or has_arrays(device):
+        count = _points(binding, self.expressions.symbols)
+        if count < SEVERAL_POINTS or has_arrays(device):
             values = self.expressions(binding).__getitem__
         else:
             values = Interpreted(binding.items())
-            factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
-            found = find_frames(factors, self.atoms.values(), nodes=nodes)
-            frames = {number: found[atoms] for number, atoms in self.atoms.items() if atoms in found}
+            if count >= WORTH_POINTS:
+                factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
+                found = find_frames(factors, self.atoms.values(), nodes=nodes)
+                frames = {number: found[atoms] for number, atoms in self.atoms.items() if atoms in found}
             points |= _price_together(kernels, frames, values, device)
         for number, kernel in kernels.items():
             if number not in points:
