@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, MissingArgumentError
 
 from gambrel import __version__
 from gambrel.cli.commands import COMMANDS, DESCRIPTION, GROUPS
@@ -23,10 +23,20 @@ def run(args: Sequence[str]) -> int:
     app = _build()
     try:
         result = app(list(args), exit_on_error=False, print_error=False, result_action="return_value")
+    except MissingArgumentError as error:
+        raise UsageError(_missing(error, args)) from None
     except CycloptsError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return result if isinstance(result, int) else 0
+
+
+def _missing(error: MissingArgumentError, args: Sequence[str]) -> Problem:
+    """An option or argument that is not there, or has no value."""
+    name = "an argument" if error.argument is None else error.argument.name
+    _, hint, meant = str(error).partition("Did you mean ")
+    fix = f"`gambrel {' '.join(error.command_chain or ())} --help` describes it"
+    return Problem(where=name, what="has no value" if name in args else "is missing", fix=hint + meant if hint else fix)
 
 
 def _build() -> App:

@@ -46,8 +46,17 @@ COMMANDS = (
         "plan",
         "gambrel.cli.plan:plan",
         "Find the best plan: every strategy, degree, batch and layout, under limits.",
+        "Degrees, batches and layouts that are not given are searched; a list such as --plan.tp 4,8 searches those. "
+        "Limits carry their unit (2s, 30ms, 60GB, 20kW). What is left out is left out for a proof: it cannot run, it "
+        "does not fit, or another plan does just the same.",
     ),
-    Command("fleet", "gambrel.cli.fleet:fleet", "Find the cheapest machines for a mix of requests."),
+    Command(
+        "fleet",
+        "gambrel.cli.fleet:fleet",
+        "Find the cheapest machines for a mix of requests.",
+        "The mix is a CSV file with a line for each class of requests: name, isl, osl, requests_per_s, and optionally "
+        "ttft, tpot, latency (2s, 30ms) and tokens_per_s_per_user.",
+    ),
     Command(
         "sweep",
         "gambrel.cli.sweep:sweep",

@@ -1,10 +1,11 @@
 """`gambrel compare`: what changed between two sweeps, or between two estimates."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gambrel.cli.output import print_json, print_table
+from gambrel.errors import Problem, UsageError
 
 if TYPE_CHECKING:
     from gambrel.search.axes import Cell
@@ -27,10 +28,15 @@ def compare(a: Path, b: Path, /, *, format: Literal["text", "json"] = "text") ->
         a: A folder that `gambrel sweep` wrote, or a file that `gambrel estimate --format json` printed.
         b: Another of that kind.
         format: Tables for people, or JSON.
+
+    Raises:
+        UsageError: One cannot be read, or no row of one asks what a row of the other does.
     """
     from gambrel.search.compare import compare as compare_two
 
     found = compare_two(a, b)
+    if not found.common:
+        raise UsageError(_nothing_in_common(found))
     if format == "json":
         print_json(found.to_dict())
         return
@@ -38,7 +44,7 @@ def compare(a: Path, b: Path, /, *, format: Literal["text", "json"] = "text") ->
         print(line)
     changed = [metric for metric in found.metrics if metric.changed]
     if not changed:
-        print("\nno metric changed" if found.common else "\nthe two have no row in common")
+        print("\nno metric changed")
         return
     print()
     columns = ("b / a", ">rows", ">changed", ">median", ">5 %", ">95 %")
@@ -51,6 +57,15 @@ def compare(a: Path, b: Path, /, *, format: Literal["text", "json"] = "text") ->
                 print(f"  {_ratio(change.ratio)}: {change.a:.4g} -> {change.b:.4g} at {point}")
 
 
+def _nothing_in_common(found: "Comparison") -> Problem:
+    """Where two tables are apart: columns of which they share no value."""
+    why = "; ".join(
+        f"{each.column} is {_values(each.a)} there, {_values(each.b)} here" for each in found.only if each.a and each.b
+    )
+    fix = "Compare sweeps whose lists share values in every column"
+    return Problem(where=found.b, what=f"has no row in common with {found.a}", why=why, fix=fix)
+
+
 def _head(found: "Comparison") -> Iterator[str]:
     for side, where, rows in (("a", found.a, found.rows_a), ("b", found.b, found.rows_b)):
         yield f"{side}: {where}, {rows:,} row{'' if rows == 1 else 's'}"
@@ -60,10 +75,14 @@ def _head(found: "Comparison") -> Iterator[str]:
     for each in found.only:
         for side, values in (("a", each.a), ("b", each.b)):
             if values:
-                shown = ", ".join(map(_plain, values[:MOST_VALUES]))
-                yield f"{each.column} only in {side}: {shown}{', ...' if len(values) > MOST_VALUES else ''}"
+                yield f"{each.column} only in {side}: {_values(values)}"
     for change, rows in found.statuses.items():
         yield f"{change}: {rows:,} rows"
+
+
+def _values(values: "Sequence[Cell]") -> str:
+    shown = ", ".join(map(_plain, values[:MOST_VALUES]))
+    return f"{shown}{', ...' if len(values) > MOST_VALUES else ''}"
 
 
 def _cells(metric: "MetricChange") -> tuple[str, ...]:

@@ -1,22 +1,25 @@
 """`gambrel fleet`: the cheapest machines for a mix of requests."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
+from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.plan import LimitOptions, read_limits, read_space
-from gambrel.cli.question import PlanOptions, Repeated, WorkloadOptions, read_question
-from gambrel.cli.ranges import parse_count, parse_counts
+from gambrel.cli.question import Repeated, SearchedPlan, WorkloadOptions, read_question
+from gambrel.cli.ranges import parse_count, parse_counts, parse_machines
 from gambrel.errors import GambrelError, PlanError, Problem, UsageError, did_you_mean
 from gambrel.search.fleet import SIZES, RequestClass, plan_fleet
-from gambrel.units import QuantityError, parse_quantity
+from gambrel.search.targets import Limits
 
 _NEEDED = ("name", "isl", "osl", "requests_per_s")
 _LIMITS = ("ttft", "tpot", "latency", "tokens_per_s_per_user")
 COLUMNS = (*_NEEDED, *_LIMITS)
 """Columns of a mix; those of limits may be missing or empty."""
+
+_T = TypeVar("_T")
 
 
 def fleet(
@@ -28,7 +31,7 @@ def fleet(
     sizes: str = ",".join(map(str, SIZES)),
     available: Repeated = (),
     batching: Literal["continuous", "static"] = "continuous",
-    plan: PlanOptions = PlanOptions(),  # noqa: B008  (frozen)
+    plan: SearchedPlan = SearchedPlan(),  # noqa: B008  (frozen)
     set: Repeated = (),
     format: Literal["text", "json"] = "text",
 ) -> None:
@@ -50,14 +53,14 @@ def fleet(
     """
     from gambrel.cli.progress import watching
 
-    question = read_question(WorkloadOptions(), plan, None)
+    question, machines = read_question(WorkloadOptions(), plan, None), parse_machines(on)
     with watching() as watch:
         result = plan_fleet(
             model,
-            [name.strip() for name in on.split(",")],
+            machines,
             mix=read_mix(Path(mix)),
             sizes=parse_counts("--sizes", sizes),
-            available=_available(available, on),
+            available=_available(available, machines),
             batching=batching,
             space=read_space(question),
             overrides=set,
@@ -87,7 +90,8 @@ def read_mix(path: Path) -> list[RequestClass]:
                 for row in reader
             ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(Problem(where=str(path), what="cannot be read", why=str(error))) from None
+        why = error.strerror if isinstance(error, OSError) else None
+        raise UsageError(Problem(where=str(path), what="cannot be read", why=why or str(error))) from None
     problems = [
         Problem(where=str(path), what=f"unknown column '{name}'", fix=did_you_mean(name, COLUMNS))
         for name in names
@@ -110,30 +114,36 @@ def read_mix(path: Path) -> list[RequestClass]:
 
 
 def _class(where: str, cells: Mapping[str, str]) -> RequestClass:
-    try:
-        rate = parse_quantity(cells["requests_per_s"], "count")
-    except QuantityError as error:
-        raise PlanError(
-            *(Problem(where=f"{where} requests_per_s", what=p.what, fix=p.fix) for p in error.problems)
-        ) from None
-    limits = {name: cells[name] for name in _LIMITS if cells.get(name)}
-    try:
-        return RequestClass(
-            name=cells["name"],
-            isl=parse_count("isl", cells["isl"]),
-            osl=parse_count("osl", cells["osl"]),
-            requests_per_s=rate,
-            limits=read_limits(LimitOptions(**limits)),
-        )
-    except PlanError as error:
-        raise PlanError(
-            *(Problem(where=f"{where} {p.where}", what=p.what, why=p.why, fix=p.fix) for p in error.problems)
-        ) from None
+    """One line of a mix.
+
+    Raises:
+        PlanError: With every cell that cannot be read.
+    """
+    problems: list[Problem] = []
+
+    def read(parse: Callable[[], _T], default: _T) -> _T:
+        try:
+            return parse()
+        except PlanError as error:
+            names = ((p, p.where.removeprefix("--").replace("-", "_")) for p in error.problems)
+            problems.extend(Problem(where=f"{where} {name}", what=p.what, why=p.why, fix=p.fix) for p, name in names)
+            return default
+
+    limits = LimitOptions(**{name: cells[name] for name in _LIMITS if cells.get(name)})
+    asked = RequestClass(
+        name=cells["name"],
+        isl=read(lambda: parse_count("isl", cells["isl"]), 1),
+        osl=read(lambda: parse_count("osl", cells["osl"]), 1),
+        requests_per_s=read(lambda: read_amount("requests_per_s", cells["requests_per_s"], "count"), 1.0),
+        limits=read(lambda: read_limits(limits), Limits()),
+    )
+    if problems:
+        raise PlanError(*problems)
+    return asked
 
 
-def _available(texts: tuple[str, ...], on: str) -> dict[str, int]:
+def _available(texts: tuple[str, ...], known: Sequence[str]) -> dict[str, int]:
     out: dict[str, int] = {}
-    known = [name.strip() for name in on.split(",")]
     for text in texts:
         name, equals, number = text.partition("=")
         if not equals or name not in known:

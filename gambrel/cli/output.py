@@ -91,7 +91,10 @@ def write_file(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(Problem(where=str(path), what=f"cannot be written: {error.strerror or error}")) from None
+        there = path.parent.is_dir()
+        fix = "Name a file that you may write" if there else f"Make the folder {path.parent} first"
+        what = f"cannot be written: {error.strerror or error}"
+        raise UsageError(Problem(where=str(path), what=what, fix=fix)) from None
 
 
 def _plain(value: object) -> object:

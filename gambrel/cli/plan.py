@@ -1,22 +1,26 @@
 """`gambrel plan`: every plan of a space, and the best of them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from gambrel.cli import EXIT_INTERRUPTED
+from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report, terminal_width
-from gambrel.cli.question import Counts, Names, PlanOptions, Question, Repeated, WorkloadOptions, read_question
-from gambrel.cli.ranges import parse_count, parse_counts
+from gambrel.cli.question import Counts, Names, Question, Repeated, SearchedPlan, SearchedWorkload, read_question
+from gambrel.cli.ranges import parse_count, parse_counts, parse_machines
 from gambrel.errors import PlanError, Problem
 from gambrel.estimation.points import Workload
+from gambrel.search.metrics import BY_OPTION
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits
-from gambrel.units import Dimension, QuantityError, parse_quantity
+
+if TYPE_CHECKING:
+    from gambrel.search.disaggregated import DisaggregatedResult
 
 Limit = Annotated[str | None, Parameter(allow_leading_hyphen=True, show_default=False)]
 """A quantity: a negative one is then its own error, not an unknown option."""
@@ -54,20 +58,6 @@ class LimitOptions:
     usd_per_h: Limit = None
 
 
-_LIMITS: Mapping[str, tuple[str, Dimension]] = {
-    "ttft": ("ttft_s", "s"),
-    "tpot": ("tpot_s", "s"),
-    "latency": ("latency_s", "s"),
-    "memory": ("memory_bytes", "B"),
-    "tokens_per_s": ("tokens_per_s", "count"),
-    "tokens_per_s_per_user": ("tokens_per_s_per_user", "count"),
-    "power": ("power_w", "W"),
-    "energy_per_token": ("energy_per_token_j", "J"),
-    "usd_per_million_tokens": ("usd_per_million_tokens", "count"),
-    "usd_per_h": ("usd_per_h", "count"),
-}
-"""Metric and dimension of each limit."""
-
 _SPACE = {
     "strategy": "strategies",
     **{name: name for name in ("tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches")},
@@ -85,12 +75,12 @@ def plan(
     *,
     on: str,
     devices: Counts = None,
-    workload: WorkloadOptions = WorkloadOptions(),  # noqa: B008  (frozen)
+    workload: SearchedWorkload = SearchedWorkload(),  # noqa: B008  (frozen)
     limits: LimitOptions = LimitOptions(),
     objective: Objective = "tokens_per_s_per_device",
     batching: Literal["static", "continuous"] = "static",
     disaggregated: Annotated[bool, Parameter(negative="", show_default=False)] = False,
-    plan: PlanOptions = PlanOptions(),  # noqa: B008
+    plan: SearchedPlan = SearchedPlan(),  # noqa: B008
     front: Names = None,
     top: Annotated[str, Parameter(allow_leading_hyphen=True)] = "10",
     set: Repeated = (),
@@ -107,7 +97,7 @@ def plan(
     Args:
         model: A name of the library (`gambrel models list`), a config.json, or its folder.
         on: Hardware profiles to choose from, between commas.
-        devices: How many, or several numbers to choose from (`8-512*2`).
+        devices: How many, or several numbers to choose from (`8-512*2`) [default: 1].
         workload: Lengths of the requests; batches to choose from.
         limits: What a plan has to meet.
         objective: What is optimised: throughput of one device or of all, latency, ttft, tpot, cost, energy or power.
@@ -118,26 +108,32 @@ def plan(
         front: Two or three metrics between commas [default: tokens_per_s_per_user,tokens_per_s_per_device].
         top: How many plans to show.
         set: Change a number of the profiles: `memory.hbm.bandwidth=2x`, `+10%`, or a quantity. May be repeated.
-        output: A new or an empty folder to keep the best point of each plan and batch in, for `gambrel report`.
+        output: A new or an empty folder to keep the answer in, and the best point of each plan and batch, for
+            `gambrel report`.
         format: A report, or JSON.
     """
     from gambrel.cli.progress import stoppable
     from gambrel.search.plan import search
 
     question = read_question(workload, plan, None)
-    machines = [name.strip() for name in on.split(",")]
+    machines = parse_machines(on)
     counts = parse_counts("--devices", devices) if devices is not None else (1,)
     most = parse_count("--top", top)
-    if disaggregated:
-        if output is not None:
-            what = "pools are not saved"
-            raise PlanError(Problem(where="--output", what=what, fix="Keep what --format json prints"))
-        _disaggregated(question, model, machines, counts, limits, objective, most, set, format)
-        return 0
     from gambrel.search.saved import check_folder, save
 
     if output is not None:
         check_folder(output)
+    if disaggregated:
+        pools = _disaggregated(question, model, machines, counts, read_limits(limits), objective, most, set)
+        if output is not None:
+            save(pools, output)
+        if format == "json":
+            print_json(pools.to_dict())
+            return 0
+        from gambrel.report.plan import disaggregated_report
+
+        print_report(disaggregated_report(pools))
+        return 0
     asked, limits_given, space = _lengths(question), read_limits(limits), read_space(question)
     with stoppable() as watch:
         result = search(
@@ -156,7 +152,7 @@ def plan(
             watch=watch,
         )
     if output is not None:
-        save(result, output, model=model, overrides=set)
+        save(result, output)
     if format == "json":
         print_json(result.to_dict())
     else:
@@ -175,12 +171,11 @@ def _disaggregated(
     model: str,
     machines: Sequence[str],
     counts: Sequence[int],
-    limits: LimitOptions,
+    limits: Limits,
     objective: str,
     top: int,
     overrides: tuple[str, ...],
-    format: str,
-) -> None:
+) -> "DisaggregatedResult":
     from gambrel.cli.progress import watching
     from gambrel.search.disaggregated import search_disaggregated
 
@@ -188,24 +183,18 @@ def _disaggregated(
         fix = "Give the devices of both pools together"
         raise PlanError(Problem(where="--devices", what=f"{len(counts)} numbers for two pools", fix=fix))
     with watching() as watch:
-        result = search_disaggregated(
+        return search_disaggregated(
             model,
             machines,
             devices=counts[0],
             workload=_lengths(question),
-            limits=read_limits(limits),
+            limits=limits,
             objective=objective,
             space=read_space(question),
             top=top,
             overrides=overrides,
             watch=watch,
         )
-    if format == "json":
-        print_json(result.to_dict())
-        return
-    from gambrel.report.plan import disaggregated_report
-
-    print_report(disaggregated_report(result))
 
 
 def read_limits(options: LimitOptions) -> Limits:
@@ -220,12 +209,11 @@ def read_limits(options: LimitOptions) -> Limits:
         text: str | None = getattr(options, field.name)
         if text is None:
             continue
-        metric, dimension = _LIMITS[field.name]
+        metric = BY_OPTION[field.name]
         try:
-            values[metric] = parse_quantity(text, dimension)
-        except QuantityError as error:
-            where = f"--{field.name.replace('_', '-')}"
-            problems += [Problem(where=where, what=p.what, why=p.why, fix=p.fix) for p in error.problems]
+            values[metric.name] = read_amount(f"--{field.name.replace('_', '-')}", text, metric.unit)
+        except PlanError as error:
+            problems += error.problems
     if problems:
         raise PlanError(*problems)
     return Limits(**values)

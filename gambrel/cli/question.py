@@ -84,6 +84,44 @@ class PlanOptions:
     engine: Names = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedWorkload(WorkloadOptions):
+    """Lengths of the requests, and batches to choose from.
+
+    Attributes:
+        batch: Sequences that are served together, over all replicas [default: 1 to 1024 a replica are tried].
+        isl: Prompt tokens of each sequence [default: 1024].
+        osl: Output tokens of each sequence [default: 128].
+        prefix: Tokens of each sequence that are cached already [default: 0].
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchedPlan(PlanOptions):
+    """Choices of a search; a list is searched, and what is not given is open.
+
+    Attributes:
+        tp: Tensor-parallel degrees to try [default: every divisor of the devices].
+        pp: Pipeline stages to try [default: every divisor].
+        dp: Data-parallel replicas to try [default: every divisor].
+        cp: Context-parallel degrees to try [default: every divisor].
+        ep: Devices that share one copy of the experts [default: all that the strategy can spread them over].
+        prefill_microbatches: Parts of the batch that follow each other through the stages in a prefill
+            [default: 1, 2 and 4 times the stages].
+        microbatches: The same in decode [default: once and twice the stages].
+        sub_batches: 2 lets two halves of the batch take turns, so that transfers overlap compute [default: 1,2].
+        prefill_chunk: Most tokens of a sequence in one pass of a prefill [default: whole prompts, 2048 and 512].
+        placement: How ranks are laid out, the axis of neighbouring devices first [default: all that cross other links].
+        strategy: Sharding strategies, such as megatron,attention-dp-moe-ep [default: all that suit the model].
+        weights: Number formats of the weights, such as bf16,fp8 [default: as published].
+        experts: Number formats of the experts' weights [default: as published].
+        activations: Number formats of the activations that enter products [default: as published].
+        kv: Number formats of the cache [default: as published].
+        engine: What the serving software adds on the host: vllm-2023-eager, a YAML file, ... [default: ideal, nothing].
+    """
+
+
 _KNOWN_NAMES: Mapping[str, Sequence[str]] = {
     "strategy": tuple(STRATEGIES),
     "placement": PLACEMENTS,

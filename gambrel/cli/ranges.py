@@ -10,6 +10,7 @@ MOST_POINTS = 1_000_000
 """A list, and a table, may have so many entries."""
 
 _ITEM = re.compile(r"(?P<first>\d+)(?:-(?P<last>\d+)(?:(?P<kind>[*+])(?P<step>\d+))?)?", re.ASCII)
+_NEGATIVE = re.compile(r"-\d{1,20}", re.ASCII)
 _FORMS = "Write whole numbers: 8, a list 1,2,4, or a range 1-256*2 (doubling) or 1-9+2 (by twos)"
 
 
@@ -46,6 +47,18 @@ def parse_count(option: str, text: str, *, least: int = 1) -> int:
     return first
 
 
+def parse_machines(text: str) -> tuple[str, ...]:
+    """The profiles that `--on` names, each once, in the order given; whether they exist is seen when they are read.
+
+    Raises:
+        PlanError: A place between commas is empty.
+    """
+    names = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    if not all(names):
+        raise _error("--on", f"'{text}' has an empty place", "Write h100-sxm, or several with commas between them")
+    return names
+
+
 def parse_names(option: str, text: str, known: Iterable[str]) -> tuple[str, ...]:
     """The names in a list, each once, in the order given.
 
@@ -65,6 +78,8 @@ def parse_names(option: str, text: str, known: Iterable[str]) -> tuple[str, ...]
 
 
 def _item(option: str, text: str, item: str, least: int) -> Sequence[int]:
+    if _NEGATIVE.fullmatch(item):
+        raise _error(option, f"{item} is out of range", f"Give {least} or more")
     match = _ITEM.fullmatch(item)
     if match is None:
         raise _error(option, f"'{item}' is not a count" if item else f"'{text}' has an empty place", _FORMS)
@@ -95,9 +110,11 @@ def _doubling(option: str, item: str, first: int, last: int, factor: int) -> lis
 def _number(option: str, digits: str, least: int) -> int:
     # Bounded by length first: Python refuses to read integers of thousands of digits.
     value = int(digits) if len(digits) <= 20 else LARGEST + 1
-    if not least <= value <= LARGEST:
+    if value < least:
+        raise _error(option, f"{digits} is out of range", f"Give {least} or more")
+    if value > LARGEST:
         shown = digits if len(digits) <= 20 else f"{digits[:8]}... ({len(digits)} digits)"
-        raise _error(option, f"{shown} is out of range", f"Give {least} to {LARGEST}")
+        raise _error(option, f"{shown} is out of range", f"Give {LARGEST} or less")
     return value
 
 

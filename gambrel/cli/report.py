@@ -1,5 +1,6 @@
 """`gambrel report`: one HTML file of pictures that needs no network."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from gambrel.report.asked import Asked
 from gambrel.report.make import make_report, plan_of
 from gambrel.report.page import Report, report_html
 from gambrel.report.points import TableSource, plan_points
+from gambrel.report.pools import pools_html
+from gambrel.report.searched import unfit_html
+from gambrel.search.disaggregated import DisaggregatedResult
 
 
 def report(
@@ -51,20 +55,45 @@ def report(
         if question.columns or question.devices or set or allow_unpriced:
             why = "a folder of results says itself what was asked"
             raise UsageError(Problem(where="--on", what="is missing", why=why, fix="Name a machine: --on h100-sxm"))
-        made = _of_run(Path(target), chosen)
+        text = _of_folder(Path(target), chosen)
     else:
-        made = _of_question(target, on, question, set, allow_unpriced, chosen)
-    text = report_html(made)
+        text = report_html(_of_question(target, on, question, set, allow_unpriced, chosen))
     write_file(output, text)
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
 
 
-def _of_run(folder: Path, row: int | None) -> Report:
+def _of_folder(folder: Path, row: int | None) -> str:
+    """The page of a sweep, or of a search."""
+    from gambrel.search.saved import read_saved
+
+    saved = read_saved(folder)
+    if saved is None:
+        return report_html(_of_run(folder, row))
+    result = saved.result
+    if isinstance(result, DisaggregatedResult):
+        return pools_html(result)
+    if result.infeasible is None:
+        made = _of_run(folder, saved.best_row if row is None else row, "search")
+        return report_html(replace(made, searched=result))
+    nearest = result.infeasible.nearest
+    if nearest is None:
+        return unfit_html(result)
+    asked = Asked(
+        model=result.named,
+        on=nearest.machine,
+        workload=nearest.workload,
+        plan=nearest.plan,
+        overrides=tuple(result.overrides),
+    )
+    return report_html(replace(make_report(asked), searched=result))
+
+
+def _of_run(folder: Path, row: int | None, kind: str = "run") -> Report:
     from gambrel.report.run_source import RunSource
 
     source = RunSource(folder)
     points = plan_points(source, row)
-    return make_report(source.asked(points.detailed), points, f"the run {folder.name}")
+    return make_report(source.asked(points.detailed), points, f"the {kind} {folder.name}")
 
 
 def _of_question(

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.plan import Limit
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
 from gambrel.errors import PlanError, Problem, UsageError
-from gambrel.search.metrics import METRICS
+from gambrel.search.metrics import ASKED
 from gambrel.search.require import TargetName
 from gambrel.search.require import require as ask_require
-from gambrel.units import QuantityError, parse_quantity
 
 
 def require(
@@ -89,10 +89,9 @@ def _read_targets(texts: dict[TargetName, str | None]) -> dict[TargetName, float
     for name, text in texts.items():
         try:
             if text is not None:
-                out[name] = parse_quantity(text, METRICS[name].unit)
-        except QuantityError as error:
-            where = _option(name)
-            problems += [Problem(where=where, what=f"{p.where} is {p.what}", fix=p.fix) for p in error.problems]
+                out[name] = read_amount(_option(name), text, ASKED[name].unit)
+        except PlanError as error:
+            problems += error.problems
     if problems:
         raise PlanError(*problems)
     if not out:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from gambrel.cli import EXIT_INTERRUPTED
 from gambrel.cli.output import print_json
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_lists
-from gambrel.cli.ranges import parse_count
+from gambrel.cli.ranges import parse_count, parse_machines
 from gambrel.errors import Problem, UsageError
 from gambrel.units import format_quantity
 
@@ -54,7 +54,7 @@ def sweep(
     overrides = parse_overrides(set)
     processes = parse_count("--workers", workers)
     most_rows = None if part_rows is None else parse_count("--part-rows", part_rows)
-    machines = [name.strip() for name in on.split(",")]
+    machines = parse_machines(on)
 
     from gambrel.cli.progress import ProgressLine
     from gambrel.search.sweep import Listener

@@ -368,7 +368,8 @@ def _overlapped(ask: _Question, prices: Sequence[RowPrice], parts: _Parts, seria
         sent = [p for p in prices if p.row.segment == item.label and p.row.family == "collective"]
         runs = float(item.repetitions) * halves
         compute, transfers = parts.compute[item.label] * runs, parts.transfers[item.label] * runs
-        traffic = add(2.0 * p.network_bytes * p.count * runs / bandwidth for p in sent)
+        # A transfer among one device moves nothing: a variant may have the axis, and a plan one device along it.
+        traffic = add(np.where(p.seconds > 0.0, 2.0 * p.network_bytes * p.count * runs / bandwidth, 0.0) for p in sent)
         together = np.maximum(compute + np.where(transfers > 0.0, traffic, 0.0), transfers)
         out = out - compute - transfers + np.minimum(together, compute + transfers)
         fill = np.maximum(fill, np.minimum(compute, transfers) / (item.repetitions * item.layers_each) / 2.0)

@@ -26,7 +26,7 @@ from gambrel.hardware.profile import Profile
 from gambrel.report.asked import Asked
 from gambrel.report.figures.figure import BOUND_COLOURS, FAMILY_COLOURS, FAMILY_NAMES, json_text
 from gambrel.report.figures.memory import KINDS
-from gambrel.report.page import POLICY
+from gambrel.report.html import POLICY
 from gambrel.report.text import plan_text, workload_text
 
 OUTPUTS = (

@@ -1,32 +1,30 @@
 """A report as one HTML file that needs nothing else: figures, the table of plans, and what all of it rests on."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib.resources import files
 
-from gambrel.errors import Problem, UsageError
 from gambrel.estimation.details import FamilyInterval
 from gambrel.estimation.result import Estimate, RowEstimate
 from gambrel.hardware.device import Device
 from gambrel.ir.structure import PhaseName
-from gambrel.report.figures.figure import FAMILY_NAMES, Figure, json_text, percent
+from gambrel.report.figures.figure import FAMILY_NAMES, json_text, percent
 from gambrel.report.figures.memory import memory
 from gambrel.report.figures.pareto import pareto
 from gambrel.report.figures.roofline import roofline
 from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
 from gambrel.report.figures.tornado import tornado
+from gambrel.report.html import Section, document, figure_html, pair_html, section_html, table_html
 from gambrel.report.plan_table import plan_data
 from gambrel.report.points import PlanPoints
+from gambrel.report.searched import search_section
 from gambrel.report.text import pipeline_text, plan_text, title_text, workload_text
+from gambrel.search.result import PlanResult
 from gambrel.search.sensitivity import Sensitivity
 from gambrel.units import format_quantity
 
 LONGEST_ROWS = 12
 """Kernels of each phase that the table below the roofline lists."""
-
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
-"""What the browser may load for the page: nothing that is not in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +39,7 @@ class Report:
         points: All plans; None for a single one.
         source: Where the plans come from, in words; empty for a single one.
         live: A piece of HTML in which numbers can be moved; empty for none.
+        searched: The search that the plans come from; None for others.
     """
 
     estimate: Estimate
@@ -50,13 +49,7 @@ class Report:
     points: PlanPoints | None = None
     source: str = ""
     live: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Section:
-    key: str
-    title: str
-    body: str
+    searched: PlanResult | None = None
 
 
 def report_html(report: Report) -> str:
@@ -66,30 +59,32 @@ def report_html(report: Report) -> str:
         UsageError: plotly is not installed.
     """
     estimate, points = report.estimate, report.points
-    times = [time_by_family(estimate), time_by_bound(estimate)]
-    held, roofs, changes = memory(estimate), roofline(estimate, report.device), list(map(tornado, report.sensitivities))
+    phases = named_phases(estimate)
+    times = [time_by_family(phases), time_by_bound(phases)]
+    held, roofs, changes = memory(estimate), roofline(phases, report.device), list(map(tornado, report.sensitivities))
     figures = [*times, held, roofs, *changes]
-    sections = [_Section(key="answer", title="Answer", body=_answer(estimate))]
+    sections = [search_section(report.searched)] if report.searched is not None else []
+    sections.append(Section(key="answer", title=_answer_title(report), body=_answer(estimate)))
     if points is not None:
         figures.append(pareto(points))
-        sections.append(_Section(key="front", title="Speed against throughput", body=_figure(figures[-1])))
+        sections.append(Section(key="front", title="Speed against throughput", body=figure_html(figures[-1])))
     sections += [
-        _Section(key="time", title="Where the time goes", body=_pair(times)),
-        _Section(key="memory", title="What fills the memory", body=_figure(held) + _violations(estimate)),
-        _Section(key="roofline", title="Against the roofline", body=_figure(roofs) + _longest(estimate)),
+        Section(key="time", title="Where the time goes", body=pair_html(times)),
+        Section(key="memory", title="What fills the memory", body=figure_html(held) + _violations(estimate)),
+        Section(key="roofline", title="Against the roofline", body=figure_html(roofs) + _longest(estimate)),
     ]
     if changes:
-        body = _pair(changes) + _counts(report.sensitivities)
-        sections.append(_Section(key="change", title="What would change it", body=body))
+        body = pair_html(changes) + _counts(report.sensitivities)
+        sections.append(Section(key="change", title="What would change it", body=body))
     if report.live:
-        sections.append(_Section(key="live", title="Try other numbers", body=report.live))
+        sections.append(Section(key="live", title="Try other numbers", body=report.live))
     if points is not None:
-        sections.append(_Section(key="plans", title="All plans", body=_plans(points)))
-    sections.append(_Section(key="basis", title="What it rests on", body=_basis(report)))
+        sections.append(Section(key="plans", title="All plans", body=_plans(points)))
+    sections.append(Section(key="basis", title="What it rests on", body=_basis(report)))
     return document(
         title=title_text(estimate),
         lead=_lead(report),
-        sections="".join(map(_section, sections)),
+        sections="".join(map(section_html, sections)),
         nav="".join(f'<li><a href="#{part.key}">{part.title}</a></li>' for part in sections),
         figures=figures,
         plans=json_text(plan_data(points)) if points is not None else "",
@@ -102,71 +97,15 @@ def roofline_html(estimate: Estimate, device: Device) -> str:
     Raises:
         UsageError: plotly is not installed.
     """
-    figure = roofline(estimate, device)
-    section = _Section(key="roofline", title="Against the roofline", body=_figure(figure) + _longest(estimate))
+    figure = roofline(named_phases(estimate), device)
+    section = Section(key="roofline", title="Against the roofline", body=figure_html(figure) + _longest(estimate))
     lead = f"<p>{escape(workload_text(estimate.workload))}; {escape(plan_text(estimate.plan))}</p>"
-    return document(title=title_text(estimate), lead=lead, sections=_section(section), nav="", figures=[figure])
+    return document(title=title_text(estimate), lead=lead, sections=section_html(section), nav="", figures=[figure])
 
 
-def document(*, title: str, lead: str, sections: str, nav: str, figures: Sequence[Figure], plans: str = "") -> str:
-    """The page around its sections: style, the library that draws, and the script that uses it.
-
-    Args:
-        title: In words.
-        lead: What was asked, as HTML.
-        sections: The sections, as HTML.
-        nav: Items of the list of sections, as HTML.
-        figures: What is drawn.
-        plans: Rows of the table of plans, as JSON.
-
-    Raises:
-        UsageError: plotly is not installed.
-    """
-    drawn = "{" + ",".join(f'"{figure.key}":{figure.spec}' for figure in figures).replace("</", "<\\/") + "}"
-    assets = files("gambrel.report") / "assets"
-    table = f'<script type="application/json" id="plan-data">{plans}</script>' if plans else ""
-    return "".join(
-        (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{escape(title)}</title><style>{(assets / 'page.css').read_text('utf-8')}</style></head><body>",
-            f"<header><h1>{escape(title)}</h1>{lead}</header>",
-            f'<nav aria-label="sections"><button type="button" id="theme">light / dark</button><ul>{nav}</ul></nav>',
-            f"<main>{sections}</main><noscript><main>The figures need JavaScript.</main></noscript>",
-            "<footer>Estimated, not measured. This file needs no network.</footer>",
-            f'<script type="application/json" id="figures">{drawn}</script>{table}',
-            f"<script>{_library()}</script><script>{(assets / 'page.js').read_text('utf-8')}</script></body></html>\n",
-        )
-    )
-
-
-def _library() -> str:
-    """The text of plotly.js, which must not end its own element."""
-    try:
-        from plotly.offline import get_plotlyjs  # pyright: ignore[reportMissingTypeStubs]
-    except ImportError:
-        fix = "Install the extra: pip install 'gambrel[plot]'"
-        raise UsageError(Problem(where="plotly", what="is not installed", why="it draws figures", fix=fix)) from None
-    return get_plotlyjs().replace("</script", "<\\/script")
-
-
-def _section(part: _Section) -> str:
-    return f'<section id="{part.key}"><h2>{escape(part.title)}</h2>{part.body}</section>'
-
-
-def _figure(figure: Figure) -> str:
-    statement = escape(figure.statement)
-    return (
-        f'<figure><h3>{statement}</h3><div class="plot" data-figure="{figure.key}" role="img" '
-        f'aria-label="{statement}" style="height:{figure.height_px}px"></div>'
-        f"<figcaption>{escape(figure.note)}</figcaption></figure>"
-    )
-
-
-def _pair(figures: Sequence[Figure]) -> str:
-    """Figures beside each other where there is room."""
-    return f'<div class="pair">{"".join(map(_figure, figures))}</div>'
+def _answer_title(report: Report) -> str:
+    infeasible = report.searched is not None and not report.searched.feasible
+    return "The plan that comes nearest" if infeasible else "Answer"
 
 
 def _lead(report: Report) -> str:
@@ -203,7 +142,7 @@ def _violations(estimate: Estimate) -> str:
     out = ""
     for item in estimate.violations:
         levers = [(lever.change, format_quantity(lever.demand_bytes, "B")) for lever in item.levers]
-        out += _table(("each of these alone would make it fit", ">memory"), levers) if levers else ""
+        out += table_html(("each of these alone would make it fit", ">memory"), levers) if levers else ""
     return out
 
 
@@ -213,7 +152,7 @@ def _longest(estimate: Estimate) -> str:
         shown = phase.rows[:LONGEST_ROWS]
         title = f"The {len(shown)} longest of {len(phase.rows)} kernels and transfers of the {name}"
         head = ("kernel or transfer", ">share", ">time", "bound", ">rate", ">bandwidth", ">roofline", "formula")
-        out += f"<details><summary>{title}</summary>{_table(head, map(_row, shown))}</details>"
+        out += f"<details><summary>{title}</summary>{table_html(head, map(_row, shown))}</details>"
     return out
 
 
@@ -234,11 +173,17 @@ def _row(row: RowEstimate) -> tuple[str, ...]:
 def _counts(sensitivities: Sequence[Sensitivity]) -> str:
     """What half and twice the batch and the lengths would do."""
     rows = [
-        (found.title, each.title, f"{each.value:,}", _factor(each.half), _factor(each.twice))
+        (
+            found.title,
+            each.title,
+            f"{each.value:,}",
+            "-" if each.value == 1 else _factor(each.half),
+            _factor(each.twice),
+        )
         for found in sensitivities
         for each in found.counts
     ]
-    return _table(("time", "count", ">now", ">with half", ">with twice"), rows)
+    return table_html(("time", "count", ">now", ">with half", ">with twice"), rows)
 
 
 def _factor(change: float | None) -> str:
@@ -271,7 +216,7 @@ def _basis(report: Report) -> str:
     notes = "".join(f"<li>{escape(text)}</li>" for text in estimate.assumptions)
     return (
         f"<h3>{escape(_sure(report.intervals))}</h3>{_accuracy(report)}"
-        f'<h3>Assumptions</h3><ul class="notes">{notes}</ul><h3>Provenance</h3>{_table(("", ""), rows)}'
+        f'<h3>Assumptions</h3><ul class="notes">{notes}</ul><h3>Provenance</h3>{table_html(("", ""), rows)}'
     )
 
 
@@ -312,19 +257,7 @@ def _accuracy(report: Report) -> str:
         "measurement at all. The bounds are of single kernels against their estimates; errors of many kernels "
         "partly cancel, and engines, imbalance and the order of kernels are not in them."
     )
-    return f'{_table(head, rows)}<p class="faint">{note}</p>'
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows of text below their heads; columns whose head begins with `>` are aligned to the right."""
-    style = [' class="n"' if name.startswith(">") else "" for name in head]
-    top = "".join(f"<th{its}>{escape(name.removeprefix('>'))}</th>" for name, its in zip(head, style, strict=True))
-    body = "".join(
-        f"<tr>{''.join(f'<td{its}>{escape(cell)}</td>' for cell, its in zip(row, style, strict=True))}</tr>"
-        for row in rows
-    )
-    lines = f"<thead><tr>{top}</tr></thead>" if any(head) else ""
-    return f'<div class="scroll"><table>{lines}<tbody>{body}</tbody></table></div>'
+    return f'{table_html(head, rows)}<p class="faint">{note}</p>'
 
 
 def _quantity(value: float | None, unit: str) -> str:

@@ -1,17 +1,19 @@
 """A plan search for the terminal: the best plans, the front, what was left out, or what cannot be met."""
 
 from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from gambrel.estimation.placement import PLACEMENTS
-from gambrel.estimation.points import Plan
+from gambrel.estimation.points import Plan, Workload
 from gambrel.report.blocks import GAP, count, energy, grid, heading, seconds, size
-from gambrel.search.disaggregated import Disaggregated, DisaggregatedResult, Pool
+from gambrel.search.disaggregated import DisaggregatedResult
 from gambrel.search.fleet import Fleet
+from gambrel.search.metrics import METRICS
+from gambrel.search.pools import Disaggregated, Pool
 from gambrel.search.result import Infeasible, Miss, PlanChoice, PlanResult
-from gambrel.search.targets import METRICS
 from gambrel.units import format_quantity
 
 _SHOWN: Sequence[tuple[str, str, Callable[[float | None], str]]] = (
@@ -25,6 +27,9 @@ _SHOWN: Sequence[tuple[str, str, Callable[[float | None], str]]] = (
     ("memory_bytes", "memory", size),
 )
 """Answers, those that a narrow terminal does without last."""
+
+LEAST_PLAN = 22
+"""Columns of a terminal that are kept for what a plan does."""
 
 MOST_OF_FRONT = 12
 
@@ -43,105 +48,155 @@ def _title(result: PlanResult) -> Iterator[RenderableType]:
     machines = " or ".join(note.title for note in result.machines)
     yield Text(f"{result.model} on {machines}", style="bold")
     work = result.workload
-    cached = f"{work.prefix} cached + " if work.prefix else ""
-    limits = [_limit_text(name, value) for name, value in result.limits.items()]
-    asked = f"{cached}{work.isl} prompt + {work.osl} output tokens, {result.batching} batch"
-    yield Text(", ".join([asked, *limits]))
-    metric = METRICS[result.objective]
-    yield Text(f"{'most' if metric.higher_is_better else 'least'} {metric.title} ({metric.unit})")
+    limits = [limit_text(name, value) for name, value in result.limits.items()]
+    yield Text(", ".join([f"{lengths_text(work)}, {result.batching} batch", *limits]))
+    yield Text(goal_text(result.objective))
     if not result.complete:
-        missing = f"Incomplete: {result.counts.unsearched:,} points were not searched, and may hold better plans."
-        yield Text(missing, style="bold red")
+        yield Text(incomplete_text(result), style="bold red")
+
+
+def incomplete_text(result: PlanResult) -> str:
+    """What a search that was stopped has left out."""
+    return f"Incomplete: {result.counts.unsearched:,} points were not searched, and may hold better plans."
+
+
+def lengths_text(work: Workload) -> str:
+    """`4000 prompt + 500 output tokens`."""
+    cached = f"{work.prefix} cached + " if work.prefix else ""
+    return f"{cached}{work.isl} prompt + {work.osl} output tokens"
+
+
+def goal_text(objective: str) -> str:
+    """`most output tokens/s`."""
+    metric = METRICS[objective]
+    return f"{'most' if metric.higher_is_better else 'least'} {metric.title}"
 
 
 def _answer(result: PlanResult, width: int) -> Iterator[RenderableType]:
     several = len(result.machines) > 1
     if result.infeasible is not None:
-        yield from _infeasible(result.infeasible, width, several=several, complete=result.complete)
+        yield from _infeasible(result, result.infeasible, width, several=several)
         return
     yield heading("Best plans, the best batch of each")
-    yield _table(result.best, width, machines=several)
+    yield _table(result.best, result.objective, width, machines=several)
     front = result.front
     step = max(-(-len(front) // MOST_OF_FRONT), 1)
     shown = [*front[::step], *([front[-1]] if (len(front) - 1) % step else [])]
     names = " and ".join(METRICS[name].title for name in result.front_metrics)
     some = f", {len(shown)} of {len(front)} points" if len(shown) < len(front) else ""
     yield heading(f"Pareto front of {names}{some}")
-    yield _table(shown, width, machines=several)
+    yield _table(shown, result.objective, width, machines=several)
     yield heading("Reproduce the first")
     yield Text(command(result, result.best[0]))
 
 
-def _infeasible(infeasible: Infeasible, width: int, *, several: bool, complete: bool) -> Iterator[RenderableType]:
-    yield heading("Infeasible" if complete else "Nothing found so far", style="bold red")
-    miss = infeasible.tightest
-    alone = "nothing fits" if infeasible.nearest is None else "no plan reaches it"
-    reason = alone if miss in infeasible.alone else "no plan meets it together with the others"
-    yield Text(f"Tightest: {_miss_text(miss)}: {reason}.")
-    others = [each for each in (*infeasible.alone, *infeasible.together) if each.metric != miss.metric]
-    for each in {other.metric: other for other in others}.values():
-        yield Text(f"Also: {_miss_text(each)}.")
+def _infeasible(
+    result: PlanResult, infeasible: Infeasible[PlanChoice], width: int, *, several: bool
+) -> Iterator[RenderableType]:
+    yield heading("Infeasible" if result.complete else "Nothing found so far", style="bold red")
+    yield from map(Text, infeasible_lines(infeasible))
     if infeasible.nearest is not None:
         yield heading("The plan that comes nearest")
-        yield _table([infeasible.nearest], width, machines=several)
+        yield _table([infeasible.nearest], result.objective, width, machines=several)
 
 
-def _table(choices: Sequence[PlanChoice], width: int, *, machines: bool) -> RenderableType:
+def infeasible_lines(infeasible: Infeasible[PlanChoice] | Infeasible[Disaggregated]) -> Iterator[str]:
+    """The limit that is missed the most, what else is missed, and what would help where nothing fits."""
+    tightest = infeasible.tightest
+    if infeasible.nearest is None:
+        need, there, gap = map(size, (tightest.reached, tightest.limit, tightest.gap))
+        yield f"Tightest: memory: {need} of a device is the least that is needed, {there} is there, {gap} too little."
+        yield "More devices, larger ones, or smaller formats (--plan.weights fp8 --plan.kv fp8) would make room."
+        return
+    alone = {miss.metric for miss in infeasible.alone}
+    if tightest.metric in alone:
+        yield f"Tightest: {_miss_text(tightest, 'the best')}: no plan reaches it."
+    else:
+        text = _miss_text(tightest, "what the nearest plan has")
+        yield f"Tightest: {text}: each limit can be met, but not all together."
+    for miss in infeasible.alone:
+        if miss.metric != tightest.metric:
+            yield f"No plan reaches this either: {_miss_text(miss, 'the best')}."
+    for miss in infeasible.together:
+        if miss.metric not in {tightest.metric, *alone}:
+            yield f"The nearest plan also misses: {_miss_text(miss, 'what it has')}."
+
+
+def _table(choices: Sequence[PlanChoice], objective: str, width: int, *, machines: bool) -> RenderableType:
     left = [("machine", [choice.machine for choice in choices])] if machines else []
     left += [
         ("devices", [str(choice.devices) for choice in choices]),
         ("batch", [str(choice.workload.batch) for choice in choices]),
         ("plan", [choice_text(choice) for choice in choices]),
     ]
-    answers = [
-        (head, [show(choice.metrics.get(name)) for choice in choices])
+    answers = {
+        name: (head, [show(choice.metrics.get(name)) for choice in choices])
         for name, head, show in _SHOWN
         if any(name in choice.metrics for choice in choices)
-    ]
-    room = width - sum(max(map(len, (head, *cells))) + GAP for head, cells in left)
-    kept: list[tuple[str, list[str]]] = []
-    for head, cells in answers:
-        room -= max(map(len, (head, *cells))) + GAP
+    }
+    longest = max(len(word) for text in left[-1][1] for word in text.split())
+    room = width - max(longest, LEAST_PLAN) - sum(_width(column) for column in left[:-1])
+    kept: set[str] = set()
+    for name in sorted(answers, key=lambda name: name != objective):  # what was asked for is never left out
+        room -= _width(answers[name])
         if room >= 0 or len(kept) < 3:
-            kept.append((head, cells))
-    heads, columns = zip(*left[:-1], *kept, left[-1], strict=True)
+            kept.add(name)
+    shown = [column for name, column in answers.items() if name in kept]
+    heads, columns = zip(*left[:-1], *shown, left[-1], strict=True)
     return grid(zip(*columns, strict=True), right=range(len(heads) - 1), head=heads)
 
 
+def _width(column: tuple[str, list[str]]) -> int:
+    head, cells = column
+    return max(map(len, (head, *cells))) + GAP
+
+
 def disaggregated_report(result: DisaggregatedResult) -> list[RenderableType]:
-    """The best pairs of pools, or that none meets the limits."""
+    """The best pairs of pools, or why none meets the limits."""
     work = result.workload
-    limits = [_limit_text(name, value) for name, value in result.limits.items()]
-    asked = f"{work.isl} prompt + {work.osl} output tokens, prefill and decode on devices of their own"
+    limits = [limit_text(name, value) for name, value in result.limits.items()]
+    asked = f"{lengths_text(work)}, prefill and decode on devices of their own"
+    machines = " or ".join(note.title for note in result.machines)
     parts: list[RenderableType] = [
-        Text(f"{result.model} on {result.devices} devices", style="bold"),
+        Text(f"{result.model} on {result.devices} devices: {machines}", style="bold"),
         Text(", ".join([asked, *limits])),
+        Text(goal_text(result.objective)),
     ]
-    if not result.best:
-        text = f"None of {result.pairs:,} pairs of plans meets the limits."
-        return [*parts, heading("Infeasible", style="bold red"), Text(text)]
-    head = ("TTFT", "TPOT", "tokens/s", "/device", "bound", "pools")
+    if result.infeasible is None:
+        parts += [heading("Best pairs: prefill above decode"), _pairs_table(result.best, result.objective)]
+        parts += [heading("Caches"), Text(cache_text(result.best[0]))]
+    else:
+        parts += [heading("Infeasible", style="bold red"), *map(Text, infeasible_lines(result.infeasible))]
+        nearest = result.infeasible.nearest
+        if nearest is not None:
+            parts += [heading("The pair that comes nearest"), _pairs_table([nearest], result.objective)]
+    return [*parts, *_basis(result)]
+
+
+def _pairs_table(pairs: Sequence[Disaggregated], objective: str) -> RenderableType:
+    shown = [
+        each for each in _SHOWN if each[0] in ("ttft_s", "tpot_s", "tokens_per_s", "tokens_per_s_per_device", objective)
+    ]
     rows = [
         (
-            seconds(each.metrics["ttft_s"]),
-            seconds(each.metrics["tpot_s"]),
-            count(each.metrics["tokens_per_s"]),
-            count(each.metrics["tokens_per_s_per_device"]),
+            *(show(each.metrics.get(name)) for name, _, show in shown),
             each.bound,
-            f"{_pool_text(each.prefill)}\n{_pool_text(each.decode)}",
+            f"{pool_text(each.prefill)}\n{pool_text(each.decode)}",
         )
-        for each in result.best
+        for each in pairs
     ]
-    parts += [heading("Best pairs: prefill above decode"), grid(rows, right=range(4), head=head)]
-    return [*parts, heading("Caches"), Text(_cache_text(result.best[0]))]
+    head = (*(title for _, title, _ in shown), "bound", "pools")
+    return grid(rows, right=range(len(shown)), head=head)
 
 
-def _pool_text(pool: Pool) -> str:
+def pool_text(pool: Pool) -> str:
+    """`2 x 4 h100-sxm, batch 32: megatron tp4`."""
     name = f"{pool.instances} x {pool.devices} {pool.machine}"
     return f"{name}, batch {pool.batch}: {plan_choices(pool.plan)}"
 
 
-def _cache_text(best: Disaggregated) -> str:
+def cache_text(best: Disaggregated) -> str:
+    """What is sent between the pools."""
     moved = format_quantity(best.cache_bytes, "B")
     return f"{moved} of each prompt over {best.link}: {seconds(best.transfer_s)} for the prompts of one prefill"
 
@@ -202,18 +257,24 @@ def plan_choices(plan: Plan) -> str:
 
 
 def command(result: PlanResult, choice: PlanChoice) -> str:
-    """The command that estimates a plan."""
+    """The command that gives the answers of one plan: of a continuous batch, which `estimate` has not, a search."""
     plan, work = choice.plan, choice.workload
-    words = ["gambrel estimate", result.model, "--on", choice.machine, "--batch", str(work.batch)]
-    words += ["--isl", str(work.isl), "--osl", str(work.osl)]
+    continuous = result.batching == "continuous"
+    words = ["gambrel", "plan" if continuous else "estimate", result.named, "--on", choice.machine]
+    words += ["--devices", str(choice.devices), "--batching", "continuous"] if continuous else []
+    words += ["--batch", str(work.batch), "--isl", str(work.isl), "--osl", str(work.osl)]
     words += ["--prefix", str(work.prefix)] if work.prefix else []
     for name in ("strategy", "tp", "pp", "dp", "cp", "ep", "prefill_microbatches", "microbatches", "sub_batches"):
         words += [f"--plan.{name.replace('_', '-')}", str(getattr(plan, name))]
-    for name in ("prefill_chunk", "placement", "weights", "experts", "activations", "kv"):
+    chunk = work.isl if continuous and plan.prefill_chunk is None else plan.prefill_chunk  # open, it would be searched
+    words += ["--plan.prefill-chunk", str(chunk)] if chunk else []
+    for name in ("placement", "weights", "experts", "activations", "kv"):
         value = getattr(plan, name)
-        words += [f"--plan.{name.replace('_', '-')}", str(value)] if value and value != PLACEMENTS[0] else []
+        words += [f"--plan.{name}", str(value)] if value and (continuous or value != PLACEMENTS[0]) else []
     words += ["--plan.engine", plan.engine] if plan.engine != "ideal" else []
-    return " ".join(words)
+    for override in result.overrides:
+        words += ["--set", override]
+    return " ".join(map(quote, words))
 
 
 def _counts(result: PlanResult) -> Iterator[RenderableType]:
@@ -229,7 +290,7 @@ def _counts(result: PlanResult) -> Iterator[RenderableType]:
     yield grid(rows, right=(0,))
 
 
-def _basis(result: PlanResult) -> Iterator[RenderableType]:
+def _basis(result: PlanResult | DisaggregatedResult) -> Iterator[RenderableType]:
     yield heading("What it rests on")
     rows = [("assumed", text) for text in result.assumptions]
     for note in result.machines:
@@ -239,19 +300,16 @@ def _basis(result: PlanResult) -> Iterator[RenderableType]:
     yield grid([*rows, ("gambrel", result.version)])
 
 
-def _limit_text(name: str, value: float) -> str:
+def limit_text(name: str, value: float) -> str:
+    """`TTFT ≤ 2 s`."""
     metric = METRICS[name]
     return f"{metric.title} {'≥' if metric.higher_is_better else '≤'} {_value_text(name, value)}"
 
 
-def _miss_text(miss: Miss) -> str:
-    title = METRICS[miss.metric].title
-    if miss.metric == "memory_bytes":
-        return f"memory of a device {size(miss.limit)}, {size(miss.reached)} is the least that is needed"
-    reached, gap = _value_text(miss.metric, miss.reached), _value_text(miss.metric, miss.gap)
-    return f"{title} {_value_text(miss.metric, miss.limit)} is asked, {reached} is the best, off by {gap}"
+def _miss_text(miss: Miss, reached_is: str) -> str:
+    limit, reached, gap = (_value_text(miss.metric, value) for value in (miss.limit, miss.reached, miss.gap))
+    return f"{METRICS[miss.metric].title} {limit} is asked, {reached} is {reached_is}, off by {gap}"
 
 
 def _value_text(name: str, value: float) -> str:
-    unit = METRICS[name].unit
-    return format_quantity(value, unit) if unit in ("s", "B", "J", "W") else f"{count(value)} {unit}"
+    return format_quantity(value, METRICS[name].unit)

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from gambrel.report.blocks import grid, heading, percent, size
 from gambrel.report.question import question_lines
-from gambrel.search.metrics import METRICS
+from gambrel.search.metrics import ASKED
 from gambrel.search.require import Need, Requirements, Target, meets
 from gambrel.units import format_quantity
 
@@ -30,7 +30,7 @@ def _targets(targets: Sequence[Target]) -> Iterator[RenderableType]:
     rows = [
         (
             each.title,
-            f"{'at most' if METRICS[each.metric].time_power > 0 else 'at least'} "
+            f"{'at least' if ASKED[each.metric].higher_is_better else 'at most'} "
             f"{format_quantity(each.wanted, each.unit)}",
             f"today {format_quantity(each.today, each.unit)}",
             Text("met", style="green") if each.met else Text(f"missed by {_missed(each)}", style="red"),

@@ -123,9 +123,11 @@ def _open(paths: Sequence[Path]) -> "pyarrow.dataset.Dataset":
 def _read(path: Path) -> Mapping[str, object]:
     try:
         record: object = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        folder = path.parent
+        what = f"holds no run: no {MANIFEST}" if folder.is_dir() else "is no folder"
         fix = "Give the folder that a sweep or a search wrote; for a model, name a machine: --on h100-sxm"
-        raise UsageError(Problem(where=str(path.parent), what=f"holds no run: no {MANIFEST}", fix=fix)) from None
+        raise UsageError(Problem(where=str(folder), what=what, fix=fix)) from None
     except (OSError, ValueError) as error:
         raise UsageError(Problem(where=str(path), what=f"cannot be read: {error}")) from None
     if not isinstance(record, dict):

@@ -20,8 +20,10 @@ FIXED = "fixed times of kernels and host"
 def sensitivity_report(found: Sensitivity) -> list[RenderableType]:
     """The numbers of the device, then the counts of the workload, the largest effect first."""
     value = format_quantity(found.value, found.unit)
+    fits = [] if found.fits else [Text("DOES NOT FIT the memory: times are those that it would take", style="bold red")]
     return [
         *question_lines(found),
+        *fits,
         *_numbers(found, f"{found.title} {value}: what 1 % more of each number of the device changes"),
         *_kinks(found),
         *_counts(found),
@@ -58,7 +60,8 @@ def _counts(found: Sensitivity) -> Iterator[RenderableType]:
         (
             each.title,
             f"{each.value}",
-            *(_change(factor) for factor in (each.half, each.twice)),
+            "-" if each.value == 1 else _change(each.half),
+            _change(each.twice),
             _percent(each.elasticity),
         )
         for each in found.counts

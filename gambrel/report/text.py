@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gambrel.estimation.many import FORMAT_OPTIONS
+from gambrel.estimation.placement import PLACEMENTS
 from gambrel.estimation.points import DEGREES, Plan, Workload
 from gambrel.estimation.result import Estimate, MemoryEstimate, PhaseEstimate, Violation
 from gambrel.report.blocks import bar, count, grid, heading, percent, seconds, size
@@ -39,11 +40,13 @@ def workload_text(workload: Workload) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """`megatron, tp 8, pp 2, weights fp8`: the strategy, degrees above one, and formats that are not the plain one."""
+    """`megatron, tp 8, pp 2, weights fp8`: the strategy, degrees above one, and what else is not the plain one."""
     degrees = [f"{name.replace('_', ' ')} {value}" for name in DEGREES if (value := getattr(plan, name) or 1) > 1]
     formats = [f"{name} {value}" for name in FORMAT_OPTIONS if (value := getattr(plan, name))]
+    layout = [f"chunks of {plan.prefill_chunk}"] if plan.prefill_chunk else []
+    layout += [f"ranks {plan.placement}"] if plan.placement not in (None, PLACEMENTS[0]) else []
     engine = [] if plan.engine == IDEAL.name else [f"engine {plan.engine}"]
-    return ", ".join([plan.strategy or "", *(degrees or ["one device"]), *formats, *engine])
+    return ", ".join([plan.strategy or "", *(degrees or ["one device"]), *layout, *formats, *engine])
 
 
 def title_text(estimate: Estimate) -> str:

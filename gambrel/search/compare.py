@@ -15,6 +15,8 @@ from gambrel.search.join import STATUSES, Difference, Joined, OnlyIn, Record, jo
 from gambrel.search.ratios import RatioCount
 from gambrel.search.runs import read_run
 
+_FIX = "Give a folder of `gambrel sweep`, or a file that `gambrel estimate --format json` printed"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LargeChange:
@@ -124,6 +126,9 @@ def compare(a: str | Path, b: str | Path) -> Comparison:
         UsageError: One is neither, an unfinished sweep, or not of the same kind as the other.
     """
     first, second = Path(a), Path(b)
+    missing = [path for path in (first, second) if not path.exists()]
+    if missing:
+        raise UsageError(*(Problem(where=str(path), what="does not exist", fix=_FIX) for path in missing))
     if first.is_dir() and second.is_dir():
         joined, more = join_runs(read_run(first), read_run(second)), list[Difference]()
     elif first.is_dir() or second.is_dir():
@@ -199,8 +204,7 @@ def _read(path: Path) -> tuple[list[Record], Record]:
     except OSError as error:
         raise UsageError(Problem(where=str(path), what=f"cannot be read: {error.strerror or error}")) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        fix = "Give a folder of `gambrel sweep`, or a file that `gambrel estimate --format json` printed"
-        raise UsageError(Problem(where=str(path), what="holds no estimates", fix=fix)) from None
+        raise UsageError(Problem(where=str(path), what="holds no estimates", fix=_FIX)) from None
 
 
 def _estimate(value: Record) -> tuple[list[Record], Record]:

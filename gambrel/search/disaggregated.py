@@ -1,30 +1,17 @@
 """Prefill and decode on devices of their own: two plans, the cache sent between them, and instances in a matched rate.
 
-With x prefill instances of p devices that take b_p prompts in `ttft` each, and y decode instances of d devices that
-keep b_d requests in flight at `tpot`:
-
-    prefill rate  = x b_p / ttft                        requests/s
-    decode rate   = y b_d / ((osl - 1) tpot)
-    link rate     = min(x p B_p, y d B_d) / C           C bytes of cache of one prompt, B bytes/s of one device
-    rate          = least of the three
-    tpot of a user = tpot + transfer / (osl - 1)        transfer = latency + b_p C / (min(p B_p, d B_d))
-
-The first token comes from the prefill instance; the cache of a prompt follows, so that the second token waits for it.
-All x and y with `x p + y d` at most the devices are tried, and whatever of the prefill and decode plans lies on the
-fronts of time against throughput: a plan off a front is no better for any rate.
-
-Does not count: transfers that overlap with the prefill layer by layer, queues between the pools, uneven lengths.
-
-Source: P. Patel et al., "Splitwise: Efficient Generative LLM Inference Using Phase Splitting", ISCA 2024, sections 4
-and 5; Y. Zhong et al., "DistServe", OSDI 2024, section 4 (placement by goodput of each phase).
+Plans of both phases come from searches of their own; how instances of them are matched stands in
+`gambrel.search.pools`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from gambrel import __version__
+from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem
 from gambrel.estimation.api import Machine, Model, load, machine
 from gambrel.estimation.evaluate import memory_by_kind
@@ -32,58 +19,24 @@ from gambrel.estimation.points import Plan, Points, Workload
 from gambrel.estimation.resolve import resolve
 from gambrel.estimation.variant import compile_variant
 from gambrel.frontends.architecture import Architecture
-from gambrel.hardware.device import Device, Link
-from gambrel.search.plan import NOBODY, search
+from gambrel.hardware.device import Device
+from gambrel.search.front import front
+from gambrel.search.metrics import METRICS, Metric
+from gambrel.search.plan import NOBODY, named, search
+from gambrel.search.pools import Disaggregated, Side, distinct, pairs
 from gambrel.search.progress import Tally, Watch
-from gambrel.search.result import PlanChoice
+from gambrel.search.result import Infeasible, MachineNote
 from gambrel.search.space import Space
-from gambrel.search.targets import Limits, Metric, goodness, objective_metric
+from gambrel.search.targets import DEFAULT_FRONT, Limits, excess, goodness, missed_by, objective_metric
+
+ASSUMPTIONS = (
+    "prompts of one batch are prefilled at once; TTFT is that of the whole batch",
+    "the first token comes from the prefill instance, and the second waits for the cache",
+    "transfers of caches overlap with nothing; queues between the pools and uneven lengths are not counted",
+)
 
 MOST_INSTANCE = 64
 """Devices of the largest instance that is tried; sizes are powers of two and the boards of the machine."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """Instances of one phase.
-
-    Attributes:
-        machine: Name of the hardware profile.
-        instances: How many.
-        devices: Of one instance.
-        plan: Of one instance.
-        batch: Prompts of one prefill, or requests in flight.
-        seconds: One prefill, or one decode step.
-    """
-
-    machine: str
-    instances: int
-    devices: int
-    plan: Plan
-    batch: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disaggregated:
-    """A pool for prefill and one for decode.
-
-    Attributes:
-        prefill, decode: The pools.
-        link: Over which caches travel.
-        cache_bytes: Of one prompt.
-        transfer_s: Of the caches of one prefill.
-        bound: What limits the rate: prefill, decode or link.
-        metrics: By name, as of one plan: `ttft_s`, `tpot_s`, `latency_s`, `tokens_per_s`, ...
-    """
-
-    prefill: Pool
-    decode: Pool
-    link: str
-    cache_bytes: float
-    transfer_s: float
-    bound: str
-    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +50,14 @@ class DisaggregatedResult:
         objective: What was optimised.
         limits: What had to be met.
         best: Best first; empty where no pair meets the limits.
+        front: Pairs that no other beats in tokens/s for a user and per device.
         pairs: Pairs of plans that were matched.
+        infeasible: Why there is no pair; None where there is one.
+        machines: What was searched.
+        assumptions: In words.
         version: Of this project.
+        named: The model as it was named: a library name or a path.
+        overrides: What-ifs on the profiles.
     """
 
     model: str
@@ -107,21 +66,32 @@ class DisaggregatedResult:
     objective: str
     limits: Mapping[str, float]
     best: Sequence[Disaggregated]
+    front: Sequence[Disaggregated]
     pairs: int
+    infeasible: Infeasible[Disaggregated] | None
+    machines: Sequence[MachineNote]
+    assumptions: Sequence[str]
     version: str
+    named: str
+    overrides: Sequence[str]
+
+    @property
+    def feasible(self) -> bool:
+        """Whether some pair meets everything."""
+        return self.infeasible is None
 
     def to_dict(self) -> dict[str, object]:
         """Plain values; units are in the names."""
-        return {**asdict(self), "feasible": bool(self.best)}
+        return {**asdict(self), "feasible": self.feasible}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Side:
-    """Plans of one phase on one machine and number of devices."""
+class _Asked:
+    """What is looked for: the model, lengths and choices."""
 
-    device: Device
-    devices: int
-    choices: Sequence[PlanChoice]
+    architecture: Architecture
+    work: Workload
+    space: Space
 
 
 def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first two are by keyword and optional)
@@ -154,31 +124,75 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
     Raises:
         GambrelError: The model, a profile, a name or a limit is wrong, or the output has a single token.
     """
-    work, asked = workload or Workload(), limits or Limits()
+    work, wanted = workload or Workload(), limits or Limits()
     metric = objective_metric(objective)
-    _check(work, devices, metric, asked)
-    architecture = load(model)
-    machines = [machine(name, tuple(overrides)) for name in ((on,) if isinstance(on, Machine) else on)]
-    choices = space or Space()
-    sizes = {device.name: _instance_sizes(device, devices) for device in machines}
-    instances = [(device, size) for device in machines for size in sizes[device.name]]
+    given = (on,) if isinstance(on, Machine) else tuple(on)
+    machines = {named(each, device.name): device for each in given for device in (machine(each, tuple(overrides)),)}
+    _check(work, devices, metric, wanted)
+    _check_prices(machines, metric, wanted)
+    asked = _Asked(architecture=load(model), work=work, space=space or Space())
+    instances = [(name, size) for name, device in machines.items() for size in _instance_sizes(device, devices)]
     tally = Tally(watch, 2 * len(instances), "searches")
-    prefill = [s for d, n in instances if (s := _prefill(architecture, d, n, work, choices, tally))]
-    decode = [s for d, n in instances if (s := _decode(architecture, d, n, work, choices, tally))]
-    cache = {d.name: _cache_bytes(architecture, d, work, choices) for d in machines}
-    found = list(_pairs(prefill, decode, cache, work, devices))
-    met = [each for each in found if _meets(each, asked)]
-    met.sort(key=lambda each: -float(goodness(metric, np.asarray(each.metrics[metric.name]))))
+    prefill, decode = (_sides(asked, machines, instances, phase, tally) for phase in (_PREFILL, _DECODE))
+    cache = {name: _cache_bytes(asked, device) for name, device in machines.items()}
+    found = list(pairs(prefill, decode, cache, work, devices))
+    values = {name: np.array([each.metrics.get(name, np.nan) for each in found]) for name in METRICS}
+    met = _met(values, wanted, metric)
+    notes = {side.name: side.note for side in (*prefill, *decode)}
     return DisaggregatedResult(
-        model=architecture.name,
+        model=asked.architecture.name,
         workload=replace(work, batch=1),
         devices=devices,
         objective=metric.name,
-        limits=dict(asked.given()),
-        best=_distinct(met)[:top],
+        limits=dict(wanted.given()),
+        best=distinct([found[row] for row in met])[:top],
+        front=_front(found, values, met),
         pairs=len(found),
+        infeasible=None if len(met) else _infeasible(found, values, wanted, (prefill, decode), devices),
+        machines=list(notes.values()),
+        assumptions=ASSUMPTIONS,
         version=__version__,
+        named=named(model, asked.architecture.name),
+        overrides=tuple(overrides),
     )
+
+
+def _met(values: Mapping[str, Array], limits: Limits, objective: Metric) -> list[int]:
+    """Rows that meet all limits, the best first."""
+    wanted = goodness(objective, values[objective.name])
+    ratios = [excess(name, values[name], limit) for name, limit in limits.given()]
+    met = np.flatnonzero(np.all([each <= 1.0 for each in ratios], axis=0) if ratios else np.ones(len(wanted), np.bool_))
+    return met[np.argsort(-wanted[met], kind="stable")].tolist()
+
+
+def _front(found: Sequence[Disaggregated], values: Mapping[str, Array], met: Sequence[int]) -> list[Disaggregated]:
+    columns = np.stack([goodness(METRICS[name], values[name][met]) for name in DEFAULT_FRONT], axis=1)
+    return [found[met[row]] for row in front(columns)]
+
+
+def _infeasible(
+    found: Sequence[Disaggregated],
+    values: Mapping[str, Array],
+    limits: Limits,
+    sides: tuple[Sequence[Side], Sequence[Side]],
+    devices: int,
+) -> Infeasible[Disaggregated]:
+    """Which limit is missed the most, or that a phase fits nowhere.
+
+    Raises:
+        PlanError: Both phases fit, but no instance of each into the devices.
+    """
+    if found:
+        missed = missed_by(values, limits)
+        nearest = found[missed.nearest]
+        return Infeasible(tightest=missed.tightest, alone=missed.alone, together=missed.together, nearest=nearest)
+    for side in sides:
+        if not any(each.choices for each in side):
+            least = min((each.lacking for each in side if each.lacking), key=lambda miss: miss.ratio)
+            return Infeasible(tightest=least, alone=(least,), together=(), nearest=None)
+    first, second = (min(each.devices for each in side if each.choices) for side in sides)
+    what = f"the smallest instances that fit take {first} devices for prefill and {second} for decode"
+    raise PlanError(Problem(where="devices", what=what, fix=f"Give {first + second} or more, not {devices}"))
 
 
 def _check(work: Workload, devices: int, metric: Metric, limits: Limits) -> None:
@@ -197,6 +211,19 @@ def _check(work: Workload, devices: int, metric: Metric, limits: Limits) -> None
         raise PlanError(*problems)
 
 
+def _check_prices(machines: Mapping[str, Device], metric: Metric, limits: Limits) -> None:
+    """Refuse an objective or a limit in dollars where a machine has no price.
+
+    Raises:
+        PlanError: With every such machine.
+    """
+    if {"usd_per_million_tokens", "usd_per_h"} & {metric.name, *(name for name, _ in limits.given())}:
+        fix = "Give one: --set price.rent=2USD/h"
+        without = [name for name, device in machines.items() if device.price_usd_per_h is None]
+        if without:
+            raise PlanError(*(Problem(where=name, what="the profile has no price", fix=fix) for name in without))
+
+
 def _instance_sizes(device: Device, devices: int) -> list[int]:
     """Devices of an instance: powers of two and whole domains of the links, below the number of devices."""
     powers = {2**n for n in range(MOST_INSTANCE.bit_length()) if 2**n < devices}
@@ -205,164 +232,66 @@ def _instance_sizes(device: Device, devices: int) -> list[int]:
     return sorted(size for size in powers | boards if size <= most)
 
 
-def _prefill(
-    architecture: Architecture, device: Device, size: int, work: Workload, space: Space, tally: Tally
-) -> _Side | None:
-    lengths = replace(work, batch=1, osl=1)
-    tally.add()
-    return _side(architecture, device, size, lengths, space, ("ttft_s", "tokens_per_s_per_device"))
+class _Phase(NamedTuple):
+    """What instances of one phase are asked, and what matters of them."""
+
+    name: str
+    lengths: Callable[[Workload], Workload]
+    front: tuple[str, ...]
 
 
-def _decode(
-    architecture: Architecture, device: Device, size: int, work: Workload, space: Space, tally: Tally
-) -> _Side | None:
-    # The prompt is in the cache already: its last token starts the decode.
-    lengths = replace(work, batch=1, prefix=work.prefix + work.isl - 1, isl=1)
-    tally.add()
-    return _side(architecture, device, size, lengths, space, ("tpot_s", "tokens_per_s_per_device"))
+def prefill_work(work: Workload) -> Workload:
+    """What a prefill instance does of requests."""
+    return replace(work, osl=1)
 
 
-def _side(
-    architecture: Architecture, device: Device, size: int, work: Workload, space: Space, front: tuple[str, ...]
-) -> _Side | None:
-    """Plans on the front of time against throughput; None where none can run or fits."""
-    try:
-        found = search(architecture, device, devices=size, workload=work, space=space, front_metrics=front)
-    except PlanError:
-        return None
-    return _Side(device=device, devices=size, choices=found.front) if found.front else None
+def decode_work(work: Workload) -> Workload:
+    """What a decode instance does: the prompt is in the cache already, and its last token starts the decode."""
+    return replace(work, prefix=work.prefix + work.isl - 1, isl=1)
 
 
-def _cache_bytes(architecture: Architecture, device: Device, work: Workload, space: Space) -> float:
-    """Bytes of the cache (and of recurrent states) that one prompt leaves."""
-    resolved = resolve(architecture, device, Workload(), Plan(kv=space.kv[0]), None)
-    variant = compile_variant(architecture, resolved.structure)
-    points = Points.of(batch=1.0, isl=float(work.isl), osl=0.0, prefix=float(work.prefix))
-    return float(memory_by_kind(variant, points)["kv_cache"])
+_PREFILL = _Phase("prefill", prefill_work, ("ttft_s", "tokens_per_s_per_device"))
+_DECODE = _Phase("decode", decode_work, ("tpot_s", "tokens_per_s_per_device"))
 
 
-def _pairs(
-    prefill: Sequence[_Side], decode: Sequence[_Side], cache: Mapping[str, float], work: Workload, devices: int
-) -> Iterator[Disaggregated]:
-    for front in prefill:
-        for back in decode:
-            link = _link(front.device, back.device, devices)
-            for first in front.choices:
-                for second in back.choices:
-                    for x, y in _instances(first, second, devices, work):
-                        yield _match(front, back, first, second, link, cache[front.device.name], work, x, y)
-
-
-def _instances(first: PlanChoice, second: PlanChoice, devices: int, work: Workload) -> Iterator[tuple[int, int]]:
-    """Numbers of instances that use the devices best: for each number of one, as many of the other as the rest holds.
-
-    Only those next to the matched ratio: further from it one pool idles and the rate falls.
-    """
-    p, d = first.devices, second.devices
-    if p + d > devices:
-        return
-    supply = first.workload.batch / first.metrics["ttft_s"]
-    demand = second.workload.batch / ((work.osl - 1) * second.metrics["tpot_s"])
-    # x supply = y demand on x p + y d = devices
-    matched = devices / (p + d * supply / demand)
-    for x in {int(np.clip(n, 1, (devices - d) // p)) for n in (np.floor(matched), np.ceil(matched))}:
-        y = (devices - x * p) // d
-        yield x, y
-        needed = int(np.ceil(x * supply / demand))
-        if 1 <= needed < y:
-            yield x, needed
-
-
-def _link(prefill: Device, decode: Device, devices: int) -> Link:
-    """The link that joins the pools: one domain of the same machine where all devices fit in it, else the outermost.
+def _sides(
+    asked: _Asked, machines: Mapping[str, Device], instances: Sequence[tuple[str, int]], phase: _Phase, tally: Tally
+) -> list[Side]:
+    """Plans of a phase on every machine and size of an instance, those on the front of time against throughput.
 
     Raises:
-        PlanError: A machine has no link.
+        PlanError: None can run, whatever fits.
     """
-    for device in (prefill, decode):
-        if not device.links:
-            why = "caches are sent from one pool to the other"
-            raise PlanError(Problem(where=device.name, what="the profile has no link", why=why))
-    if prefill.name == decode.name:
-        return next((link for link in prefill.links if link.size >= devices), prefill.links[-1])
-    ends = (prefill.links[-1], decode.links[-1])
-    return min(ends, key=lambda link: float(np.asarray(link.bandwidth_bytes_per_s)))
+    out: list[Side] = []
+    problems: dict[Problem, None] = {}
+    for name, size in instances:
+        work = replace(phase.lengths(asked.work), batch=1)
+        tally.add()
+        try:
+            found = search(
+                asked.architecture,
+                machines[name],
+                devices=size,
+                workload=work,
+                space=asked.space,
+                front_metrics=phase.front,
+            )
+        except PlanError as error:
+            problems |= dict.fromkeys(error.problems)
+            continue
+        lacking = None if found.infeasible is None else found.infeasible.tightest
+        (note,) = (replace(note, machine=name) for note in found.machines)
+        side = Side(name=name, device=machines[name], devices=size, choices=found.front, lacking=lacking, note=note)
+        out.append(side)
+    if not out:
+        raise PlanError(*(replace(problem, where=phase.name) for problem in problems))
+    return out
 
 
-def _match(  # noqa: PLR0913  (both ends of a pair)
-    front: _Side,
-    back: _Side,
-    first: PlanChoice,
-    second: PlanChoice,
-    link: Link,
-    cache: float,
-    work: Workload,
-    x: int,
-    y: int,
-) -> Disaggregated:
-    steps = work.osl - 1
-    bandwidth = float(np.asarray(link.bandwidth_bytes_per_s))
-    ttft, tpot = first.metrics["ttft_s"], second.metrics["tpot_s"]
-    transfer = float(np.asarray(link.latency_s)) + first.workload.batch * cache / (
-        bandwidth * min(first.devices, second.devices)
-    )
-    rates = {
-        "prefill": x * first.workload.batch / ttft,
-        "decode": y * second.workload.batch / (steps * tpot),
-        "link": bandwidth * min(x * first.devices, y * second.devices) / cache if cache else np.inf,
-    }
-    bound = min(rates, key=lambda name: rates[name])
-    used = x * first.devices + y * second.devices
-    tokens = rates[bound] * work.osl
-    user = tpot + transfer / steps
-    metrics = {
-        "ttft_s": ttft,
-        "tpot_s": user,
-        "latency_s": ttft + steps * user,
-        "tokens_per_s": tokens,
-        "tokens_per_s_per_device": tokens / used,
-        "tokens_per_s_per_user": 1.0 / user,
-        "requests_per_s": rates[bound],
-    }
-    rents = [(front.device, x * first.devices), (back.device, y * second.devices)]
-    if all(device.price_usd_per_h is not None for device, _ in rents):
-        rent = sum(float(np.asarray(device.price_usd_per_h)) * count for device, count in rents)
-        metrics |= {"usd_per_h": rent, "usd_per_million_tokens": rent / 3600.0 * 1e6 / tokens}
-    return Disaggregated(
-        prefill=_pool(first, x, ttft),
-        decode=_pool(second, y, tpot),
-        link=link.name,
-        cache_bytes=cache,
-        transfer_s=transfer,
-        bound=bound,
-        metrics=metrics,
-    )
-
-
-def _pool(choice: PlanChoice, instances: int, seconds: float) -> Pool:
-    return Pool(
-        machine=choice.machine,
-        instances=instances,
-        devices=choice.devices,
-        plan=choice.plan,
-        batch=choice.workload.batch,
-        seconds=seconds,
-    )
-
-
-def _meets(each: Disaggregated, limits: Limits) -> bool:
-    for name, limit in limits.given():
-        value = each.metrics.get(name, np.nan)
-        if not (value >= limit if name.startswith("tokens") else value <= limit):
-            return False
-    return True
-
-
-def _distinct(ordered: Sequence[Disaggregated]) -> list[Disaggregated]:
-    """The first of each pair of machines, instance sizes and numbers."""
-    out: dict[tuple[object, ...], Disaggregated] = {}
-    for each in ordered:
-        pools = (each.prefill, each.decode)
-        key = tuple((pool.machine, pool.devices, pool.instances) for pool in pools)
-        out.setdefault(key, each)
-    return list(out.values())
+def _cache_bytes(asked: _Asked, device: Device) -> float:
+    """Bytes of the cache (and of recurrent states) that one prompt leaves."""
+    work = asked.work
+    resolved = resolve(asked.architecture, device, Workload(), Plan(kv=asked.space.kv[0]), None)
+    variant = compile_variant(asked.architecture, resolved.structure)
+    points = Points.of(batch=1.0, isl=float(work.isl), osl=0.0, prefix=float(work.prefix))
+    return float(memory_by_kind(variant, points)["kv_cache"])

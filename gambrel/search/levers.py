@@ -25,7 +25,7 @@ from gambrel.codegen.slopes import gradient
 from gambrel.cost.numbers import device_numbers, with_numbers
 from gambrel.cost.rates import resolve_rate
 from gambrel.search.asked import Asked
-from gambrel.search.metrics import METRICS, MetricName
+from gambrel.search.metrics import ASKED, MetricName
 from gambrel.units import Dimension
 
 FARTHEST = 40.0
@@ -138,8 +138,7 @@ class Search:
         moved = {name for lever in self.levers for name in lever.powers}
         found = self._asked.evaluate(with_numbers(self._asked.device, {name: values[name] for name in moved}))
         return {
-            name: np.broadcast_to(np.asarray(getattr(found, METRICS[name].path)), (len(logs),))
-            for name in self._targets
+            name: np.broadcast_to(np.asarray(getattr(found, ASKED[name].path)), (len(logs),)) for name in self._targets
         }
 
     def missed(self, logs: Vector) -> Vector:
@@ -196,7 +195,7 @@ class Search:
         misses: list[float] = []
         slopes: list[list[float]] = []
         for name, wanted in self._targets.items():
-            path = METRICS[name].path
+            path = ASKED[name].path
             value, by = float(values[path]), gradient(traced.graph, point, path)
             sense = _sense(name)
             misses.append(float(_miss(name, values[path], wanted)) / np.log(2.0))
@@ -211,7 +210,7 @@ class Search:
 
 def _sense(name: MetricName) -> float:
     """1 where a metric may be at most its target, -1 where it has to be at least that."""
-    return -1.0 if METRICS[name].time_power < 0 else 1.0
+    return -1.0 if ASKED[name].higher_is_better else 1.0
 
 
 def _miss(name: MetricName, value: Vector, wanted: float) -> Vector:

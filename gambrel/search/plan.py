@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,12 @@ from gambrel.ir.verify import verify_module
 from gambrel.runtimes import load_engine
 from gambrel.search.candidates import Group, groups
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS
 from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
 from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, points_each, scan
 from gambrel.search.space import Space
-from gambrel.search.targets import DEFAULT_FRONT, METRICS, Limits, check_front, excess, goodness, objective_metric
+from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, goodness, missed_by, objective_metric
 
 DIGITS = 12
 """Answers that agree in so many digits are equal; the plan that comes first in the order of the space then wins."""
@@ -97,7 +99,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         GambrelError: The model, a profile, a name or a limit is wrong, or no plan of the space can run. A space without
             a plan that meets the limits is a result.
     """
-    architecture, choices = load(model), space or Space()
+    architecture, choices, overrides = load(model), space or Space(), tuple(overrides)
     names = (on,) if isinstance(on, MachineName) else tuple(on)
     counts = (devices,) if isinstance(devices, int) else tuple(devices)
     check_front(front_metrics)
@@ -110,7 +112,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         top=top,
         points=points,
     )
-    machines = list(_machines(names, counts, tuple(overrides), choices.engine))
+    machines = list(_machines(names, counts, overrides, choices.engine))
     _check_known([each for each in machines if each.devices == counts[0]], aim)
     pruned: Counter[str] = Counter()
     parts = [
@@ -134,7 +136,8 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
             tally.add(scanned.points)
             if tally.stopped:
                 break
-    return _result(architecture, found, aim, pruned, unsearched=tally.left)
+    result = _result(architecture, found, aim, pruned, unsearched=tally.left)
+    return replace(result, named=named(model, architecture.name), overrides=overrides)
 
 
 def _machines(
@@ -147,7 +150,13 @@ def _machines(
     for name in names:
         device = machine(name, overrides)
         for count in counts:
-            yield Machine(device=device, devices=count, rates=rates_of(device), engine=overheads)
+            own = named(name, device.name)
+            yield Machine(name=own, device=device, devices=count, rates=rates_of(device), engine=overheads)
+
+
+def named(given: object, own: str) -> str:
+    """A model or a machine as it was named, so that a command finds it again; else by its own name."""
+    return str(given) if isinstance(given, str | Path) else own
 
 
 def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
@@ -164,21 +173,21 @@ def _check_known(machines: Sequence[Machine], aim: Aim) -> None:
     for each in machines:
         if wanted & {"usd_per_million_tokens", "usd_per_h"} and each.device.price_usd_per_h is None:
             what, fix = "the profile has no price", "Give one: --set price.rent=2USD/h"
-            problems.append(Problem(where=each.device.name, what=what, fix=fix))
+            problems.append(Problem(where=each.name, what=what, fix=fix))
     if problems:
         raise PlanError(*problems)
 
 
 def _notes(found: _Found) -> list[MachineNote]:
     """One note for each machine that was searched."""
-    first = {each.device.name: (each, group) for each, group in reversed(found.kinds)}
-    return [_note(*first[name]) for name in dict.fromkeys(each.device.name for each, _ in found.kinds)]
+    first = {each.name: (each, group) for each, group in reversed(found.kinds)}
+    return [_note(*first[name]) for name in dict.fromkeys(each.name for each, _ in found.kinds)]
 
 
 def _note(each: Machine, group: Group) -> MachineNote:
     device = each.device
     return MachineNote(
-        machine=device.name,
+        machine=each.name,
         title=device.title,
         profile_hash=device.profile_hash,
         grades=grades(device, group.variant),
@@ -210,7 +219,7 @@ def _result(
     met = np.flatnonzero(table["misses"] <= 1.0)
     value = _rounded(goodness(aim.objective, table[aim.objective.name]))
     order = met[np.lexsort((met, -value[met]))]
-    shown = _first_of_each(table, order)[: aim.top]
+    shown = _first_of_each(found, table, order, value[order])[: aim.top]
     columns = np.stack([_rounded(goodness(METRICS[name], table[name])) for name in aim.front], axis=1)
     on_front = met[front(columns[met])]
     for kind in np.unique(table["kind"][np.concatenate([shown, on_front])]).tolist():
@@ -248,11 +257,20 @@ def _rounded(values: Array) -> Array:
     return np.where(np.isfinite(rounded), rounded, values)
 
 
-def _first_of_each(table: Columns, order: NDArray[np.intp]) -> NDArray[np.intp]:
-    """The first row of each machine, strategy, formats and degrees."""
-    keys = np.stack([table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")], axis=1)
-    _, first = np.unique(keys, axis=0, return_index=True)
-    return order[np.sort(first)]
+def _first_of_each(found: _Found, table: Columns, order: NDArray[np.intp], value: Array) -> NDArray[np.intp]:
+    """The first row of each machine, strategy, formats and degrees.
+
+    More replicas of a plan that do neither better nor worse are the same plan on more devices, and not shown again.
+    """
+    kinds = [(each.name, group.formats, group.strategy) for each, group in found.kinds]
+    first_kind = np.array([kinds.index(kind) for kind in kinds], dtype=np.float64)
+    columns = {name: table[name][order] for name in ("kind", "tp", "pp", "dp", "cp", "ep")}
+    columns |= {"same": first_kind[columns["kind"].astype(np.intp)], "value": value}
+    rows = np.arange(len(order))
+    for names in (("kind", "tp", "pp", "dp", "cp", "ep"), ("same", "tp", "pp", "cp", "ep", "value")):
+        _, first = np.unique(np.stack([columns[name][rows] for name in names], axis=1), axis=0, return_index=True)
+        rows = rows[np.sort(first)]
+    return order[rows]
 
 
 def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
@@ -280,7 +298,7 @@ def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
     )
     metrics = {name: float(table[name][row]) for name in METRICS}
     return PlanChoice(
-        machine=each.device.name,
+        machine=each.name,
         devices=each.devices,
         workload=replace(aim.work, batch=int(cells["batch"])),
         plan=plan,
@@ -288,7 +306,7 @@ def _choice(found: _Found, table: Columns, row: int, aim: Aim) -> PlanChoice:
     )
 
 
-def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible:
+def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible[PlanChoice]:
     fitting = np.flatnonzero(np.isfinite(table["misses"]))
     if not len(fitting):
         row = int(np.nanargmin(table["memory_bytes"]))
@@ -296,18 +314,9 @@ def _infeasible(found: _Found, table: Columns, aim: Aim) -> Infeasible:
         limit, need = float(np.asarray(each.device.memory_bytes)), float(table["memory_bytes"][row])
         miss = Miss(metric="memory_bytes", limit=limit, reached=need, gap=need - limit, ratio=need / limit)
         return Infeasible(tightest=miss, alone=(miss,), together=(), nearest=None)
-    nearest = int(fitting[np.argmin(table["misses"][fitting])])
-    alone: list[Miss] = []
-    together: list[Miss] = []
-    for name, limit in aim.limits.given():
-        best = fitting[np.argmin(excess(name, table[name][fitting], limit))]
-        for row, misses in ((best, alone), (nearest, together)):
-            value = float(table[name][row])
-            ratio = float(excess(name, np.asarray(value), limit))
-            if ratio > 1.0:
-                misses.append(Miss(metric=name, limit=limit, reached=value, gap=abs(value - limit), ratio=ratio))
-    worst = max(alone or together, key=lambda miss: miss.ratio)
-    return Infeasible(tightest=worst, alone=alone, together=together, nearest=_choice(found, table, nearest, aim))
+    missed = missed_by({name: table[name][fitting] for name in METRICS}, aim.limits)
+    nearest = _choice(found, table, int(fitting[missed.nearest]), aim)
+    return Infeasible(tightest=missed.tightest, alone=missed.alone, together=missed.together, nearest=nearest)
 
 
 def _assumptions(aim: Aim) -> tuple[str, ...]:

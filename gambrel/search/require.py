@@ -12,7 +12,7 @@ from gambrel.estimation.api import Machine, Model
 from gambrel.estimation.points import Plan, Workload
 from gambrel.search.asked import Asked, ask
 from gambrel.search.levers import FARTHEST, Lever, Search
-from gambrel.search.metrics import METRICS, MetricName
+from gambrel.search.metrics import ASKED, MetricName
 from gambrel.units import Dimension
 
 TargetName = Literal["ttft", "tpot", "latency", "tokens_per_s", "tokens_per_s_per_device"]
@@ -113,8 +113,7 @@ class Requirements:
 
 def meets(target: Target, value: float) -> bool:
     """Whether a value of the target's metric is enough."""
-    at_most = METRICS[target.metric].time_power > 0
-    return value <= target.wanted if at_most else value >= target.wanted
+    return value >= target.wanted if ASKED[target.metric].higher_is_better else value <= target.wanted
 
 
 def require(  # noqa: PLR0913  (an entry point as `estimate`)
@@ -189,7 +188,7 @@ def _check(targets: Mapping[MetricName, float], workload: Workload) -> None:
 
 
 def _target(name: MetricName, wanted: float, today: float) -> Target:
-    metric = METRICS[name]
+    metric = ASKED[name]
     target = Target(metric=name, title=metric.title, unit=metric.unit, wanted=wanted, today=today, met=False)
     return replace(target, met=meets(target, today))
 

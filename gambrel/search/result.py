@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Generic, TypeVar
 
 from gambrel.estimation.points import Plan, Workload
-from gambrel.search.targets import METRICS
+from gambrel.search.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +13,7 @@ class PlanChoice:
     """One plan with its answers.
 
     Attributes:
-        machine: Name of the hardware profile.
+        machine: The hardware profile as it was named.
         devices: How many.
         workload: Lengths and batch; in a continuous batch the requests in flight.
         plan: Complete: an estimate of it gives the same answers.
@@ -55,9 +56,12 @@ class Miss:
     ratio: float
 
 
+Nearest = TypeVar("Nearest")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Infeasible:
-    """Why there is no plan.
+class Infeasible(Generic[Nearest]):
+    """Why there is no plan, or no pair of pools.
 
     Attributes:
         tightest: The limit that is missed by the largest factor: by the best plan for it where no plan meets it, else
@@ -70,7 +74,7 @@ class Infeasible:
     tightest: Miss
     alone: Sequence[Miss]
     together: Sequence[Miss]
-    nearest: PlanChoice | None
+    nearest: Nearest | None
 
     def __str__(self) -> str:
         miss = self.tightest
@@ -107,7 +111,7 @@ class MachineNote:
     """A machine that was searched.
 
     Attributes:
-        machine: Name of the hardware profile.
+        machine: The hardware profile as it was named.
         title: For people.
         profile_hash: Of the profile with all overrides.
         grades: Where the engine parameters of each family come from.
@@ -129,7 +133,7 @@ class PlanResult:
         batching: `static`: one batch is prefilled, then decoded; `continuous`: requests are replaced as they end.
         objective: What was optimised.
         limits: What had to be met.
-        best: The best batch of each strategy, degrees and formats, best first.
+        best: The best batch of each strategy, degrees and formats, best first; replicas that do equally well are one.
         front: Plans that no other beats in all of `front_metrics`.
         front_metrics: Axes of the front.
         points: The best point of each plan and batch that meets the limits, and the front, where they were asked for.
@@ -138,6 +142,8 @@ class PlanResult:
         machines: What was searched.
         assumptions: In words.
         version: Of this project.
+        named: The model as it was named: a library name or a path.
+        overrides: What-ifs on the profiles.
     """
 
     model: str
@@ -150,10 +156,12 @@ class PlanResult:
     front_metrics: tuple[str, ...]
     points: Sequence[PlanChoice]
     counts: Counts
-    infeasible: Infeasible | None
+    infeasible: Infeasible[PlanChoice] | None
     machines: Sequence[MachineNote]
     assumptions: Sequence[str]
     version: str
+    named: str = ""
+    overrides: Sequence[str] = ()
 
     @property
     def feasible(self) -> bool:
@@ -191,4 +199,6 @@ class PlanResult:
             "machines": [asdict(note) for note in self.machines],
             "assumptions": list(self.assumptions),
             "version": self.version,
+            "named": self.named,
+            "overrides": list(self.overrides),
         }

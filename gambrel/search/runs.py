@@ -247,13 +247,15 @@ def _lock(folder: Path) -> int:
     return file
 
 
+_GO_ON = "Mend that and run the same command again: finished parts are kept"
+
+
 @contextmanager
-def writing(folder: Path) -> Generator[None]:
+def writing(folder: Path, fix: str = _GO_ON) -> Generator[None]:
     """What the file system refuses is an error of whoever chose the folder."""
     try:
         yield
     except OSError as error:
-        fix = "Mend that and run the same command again: finished parts are kept"
         raise UsageError(
             Problem(where=str(folder), what=f"cannot be written: {error.strerror or error}", fix=fix)
         ) from None

@@ -1,19 +1,30 @@
-"""A plan search as a folder that `gambrel report` reads: its points as one Parquet file, and a manifest."""
+"""A search as a folder that `gambrel report` reads: a manifest, and its points, where it has any, as a Parquet file."""
+
+# What JSON holds is unknown to a type checker until it is in the types of results; it stays inside this file.
+# pyright: reportUnknownArgumentType=false, reportUnknownVariableType=false, reportUnknownMemberType=false
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gambrel.errors import Problem, UsageError
 from gambrel.estimation.many import ANSWER_COLUMNS, QUESTION_COLUMNS
+from gambrel.estimation.points import Plan, Workload
 from gambrel.search.arrow import parquet_of, require_pyarrow
+from gambrel.search.disaggregated import DisaggregatedResult
 from gambrel.search.manifest import part_name
-from gambrel.search.result import PlanChoice, PlanResult
+from gambrel.search.metrics import METRICS
+from gambrel.search.pools import Disaggregated, Pool
+from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
 from gambrel.search.runs import MANIFEST, write_whole, writing
 
 SCHEMA = 1
+
+PLAN = "plan"
+POOLS = "disaggregated"
 
 
 def check_folder(folder: Path) -> None:
@@ -23,10 +34,10 @@ def check_folder(folder: Path) -> None:
         UsageError: It is not empty, is no folder, or cannot be written; or pyarrow is not installed.
     """
     require_pyarrow("a search is saved as Parquet")
-    fix = "Give an empty or a new folder"
+    fix = "Give an empty or a new folder that you may write"
     if folder.exists() and not folder.is_dir():
         raise UsageError(Problem(where=str(folder), what="is not a folder", fix=fix))
-    with writing(folder):
+    with writing(folder, fix):
         folder.mkdir(parents=True, exist_ok=True)
         names = sorted(entry.name for entry in folder.iterdir())
         if not names:
@@ -37,43 +48,128 @@ def check_folder(folder: Path) -> None:
         raise UsageError(Problem(where=str(folder), what=what, why="nothing is overwritten", fix=fix))
 
 
-def save(result: PlanResult, folder: Path, *, model: str, overrides: Sequence[str] = ()) -> None:
-    """Write the points of a search, which asked for them, and what was asked.
+def save(result: PlanResult | DisaggregatedResult, folder: Path) -> None:
+    """Write what was asked and answered, and the points of a search that asked for them.
 
     Args:
-        result: With its points; without any, only the manifest is written.
+        result: Of a search.
         folder: As `check_folder` left it.
-        model: As it was named: a report loads it again.
-        overrides: What-ifs on the profiles.
 
     Raises:
         UsageError: The folder cannot be written.
     """
     parts: list[dict[str, object]] = []
-    with writing(folder):
-        if result.points:
-            data = parquet_of([_row(choice) for choice in result.points])
+    points = result.points if isinstance(result, PlanResult) else ()
+    with writing(folder, "Mend that, and search again into an empty or a new folder"):
+        if points:
+            data = parquet_of([_row(choice) for choice in points])
             write_whole(folder / part_name(0), data)
-            record = {"file": part_name(0), "first_row": 0, "rows": len(result.points), "bytes": len(data)}
+            record = {"file": part_name(0), "first_row": 0, "rows": len(points), "bytes": len(data)}
             parts.append({**record, "sha256": hashlib.sha256(data).hexdigest()})
         question = {
-            "model": model,
+            "model": result.named,
             "on": [note.machine for note in result.machines],
-            "overrides": {path: [text] for path, _, text in (each.partition("=") for each in overrides)},
-            "batching": result.batching,
+            "overrides": {path: [text] for path, _, text in (each.partition("=") for each in result.overrides)},
             "objective": result.objective,
             "limits": dict(result.limits),
         }
-        answer = {key: value for key, value in result.to_dict().items() if key not in ("model", "version")}
         manifest = {
             "schema": SCHEMA,
-            "kind": "plan",
+            "kind": PLAN if isinstance(result, PlanResult) else POOLS,
             "version": result.version,
             "question": question,
             "parts": parts,
-            "result": answer,
+            "best_row": points.index(result.best[0]) if isinstance(result, PlanResult) and points else None,
+            "result": result.to_dict(),
         }
         write_whole(folder / MANIFEST, f"{json.dumps(manifest, indent=1)}\n".encode())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """What a folder holds of a search.
+
+    Attributes:
+        result: The answer, without its points.
+        best_row: Row of the best plan among the points; None without points.
+    """
+
+    result: PlanResult | DisaggregatedResult
+    best_row: int | None
+
+
+def read_saved(folder: Path) -> Saved | None:
+    """The search that a folder holds; None where it holds something else.
+
+    Raises:
+        UsageError: Its manifest is not whole.
+    """
+    try:
+        record: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(record, dict) or record.get("kind") not in (PLAN, POOLS):
+            return None
+        read = _plan_result if record["kind"] == PLAN else _pools_result
+        return Saved(result=read(record["result"]), best_row=record["best_row"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        return None  # whoever reads the rows says so
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        what, fix = "is not the manifest of a search of this version", "Search again with -o"
+        raise UsageError(Problem(where=str(folder / MANIFEST), what=what, why=str(error), fix=fix)) from None
+
+
+def _plan_result(record: Any) -> PlanResult:
+    front_metrics = tuple(record["front_metrics"])
+    own = {"front_metrics": front_metrics, "points": (), "counts": Counts(**record["counts"])}
+    plain = {name: record[name] for name in ("model", "batching", "objective", "limits", "assumptions", "version")}
+    return PlanResult(**plain, **own, **_shared(record, _choice))
+
+
+def _pools_result(record: Any) -> DisaggregatedResult:
+    names = ("model", "devices", "objective", "limits", "pairs", "assumptions", "version")
+    return DisaggregatedResult(**{name: record[name] for name in names}, **_shared(record, _pair))
+
+
+def _shared(record: Any, read: Callable[[Any], object]) -> dict[str, Any]:
+    found = record["infeasible"]
+    infeasible = (
+        None
+        if found is None
+        else Infeasible(
+            tightest=Miss(**found["tightest"]),
+            alone=[Miss(**each) for each in found["alone"]],
+            together=[Miss(**each) for each in found["together"]],
+            nearest=None if found["nearest"] is None else read(found["nearest"]),
+        )
+    )
+    return {
+        "workload": Workload(**record["workload"]),
+        "best": list(map(read, record["best"])),
+        "front": list(map(read, record["front"])),
+        "infeasible": infeasible,
+        "machines": [MachineNote(**each) for each in record["machines"]],
+        "named": record["named"],
+        "overrides": tuple(record["overrides"]),
+    }
+
+
+def _choice(record: Any) -> PlanChoice:
+    return PlanChoice(
+        machine=record["machine"],
+        devices=record["devices"],
+        workload=Workload(**record["workload"]),
+        plan=Plan(**record["plan"]),
+        metrics={name: record[name] for name in METRICS if name in record},
+    )
+
+
+def _pair(record: Any) -> Disaggregated:
+    cells: dict[str, Any] = {**record, "prefill": _pool(record["prefill"]), "decode": _pool(record["decode"])}
+    return Disaggregated(**cells)
+
+
+def _pool(record: Any) -> Pool:
+    cells: dict[str, Any] = {**record, "plan": Plan(**record["plan"])}
+    return Pool(**cells)
 
 
 def _row(choice: PlanChoice) -> dict[str, object]:

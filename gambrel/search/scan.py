@@ -26,8 +26,9 @@ from gambrel.runtimes.profile import EngineOverheads
 from gambrel.search.answers import Answers
 from gambrel.search.candidates import DEGREES, SAME_LINKS, Group
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS, Metric
 from gambrel.search.space import PARTS, PREFILL_PARTS, REPLICA_BATCHES, SUB_BATCHES, Space
-from gambrel.search.targets import METRICS, Limits, Metric, excess, goodness
+from gambrel.search.targets import Limits, excess, goodness
 
 Batching = Literal["static", "continuous"]
 
@@ -77,8 +78,9 @@ class Aim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A device in some number, with the engine that runs on it."""
+    """A device in some number, with the engine that runs on it, as it was named."""
 
+    name: str
     device: Device
     devices: int
     rates: Rates

@@ -21,7 +21,7 @@ from gambrel.errors import PlanError, Problem
 from gambrel.estimation.api import Machine, Model
 from gambrel.estimation.points import LENGTHS, Plan, Workload
 from gambrel.search.asked import Asked, ask
-from gambrel.search.metrics import METRICS, Metric, MetricName
+from gambrel.search.metrics import ASKED, Metric, MetricName
 from gambrel.units import Dimension
 
 SMOOTH = 1e-9
@@ -88,6 +88,7 @@ class Sensitivity:
         numbers: Of the device, those with any effect, the largest first.
         fixed: Elasticity by all the times at once that no number of the device sets.
         counts: Of the workload, the largest first.
+        fits: Whether the plan fits into memory; its times are those that it would take.
         lower_bound: Whether some op was let pass unpriced.
     """
 
@@ -103,6 +104,7 @@ class Sensitivity:
     numbers: Sequence[Dependence]
     fixed: float
     counts: Sequence[CountDependence]
+    fits: bool
     lower_bound: bool = False
 
     def to_dict(self) -> dict[str, object]:
@@ -147,7 +149,7 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
             overrides=overrides,
             allow_unpriced=allow_unpriced,
         ),
-        METRICS[metric],
+        ASKED[metric],
     )
     now = metric_of(asked, which)
     traced = trace_estimate(asked.variant, asked.device, asked.points, asked.engine)
@@ -166,6 +168,7 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
         numbers=sorted(numbers, key=lambda each: -abs(each.elasticity)),
         fixed=which.time_power - known,
         counts=sorted(_counts(asked, which, now), key=lambda each: -abs(each.elasticity)),
+        fits=bool(asked.results()["memory_total_bytes"] <= asked.device.memory_bytes),
         lower_bound=asked.lower_bound,
     )
 

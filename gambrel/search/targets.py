@@ -1,50 +1,15 @@
-"""What a search looks for: the metrics, the objective, the limits, and how far a point is from meeting them."""
+"""What a search looks for: the objective, the limits, and how far a point is from meeting them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 
 from gambrel.cost.vectorise import Array
 from gambrel.errors import PlanError, Problem, did_you_mean
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One answer of an estimate.
-
-    Attributes:
-        name: As in results.
-        unit: SI, or what it counts.
-        title: For axes and columns.
-        higher_is_better: Whether more of it is better.
-    """
-
-    name: str
-    unit: str
-    title: str
-    higher_is_better: bool = False
-
-
-METRICS: Mapping[str, Metric] = {
-    item.name: item
-    for item in (
-        Metric(name="ttft_s", unit="s", title="time to first token"),
-        Metric(name="tpot_s", unit="s", title="time per output token"),
-        Metric(name="latency_s", unit="s", title="latency of a request"),
-        Metric(name="tokens_per_s", unit="tokens/s", title="throughput", higher_is_better=True),
-        Metric(
-            name="tokens_per_s_per_device", unit="tokens/s", title="throughput of one device", higher_is_better=True
-        ),
-        Metric(name="tokens_per_s_per_user", unit="tokens/s", title="throughput of one user", higher_is_better=True),
-        Metric(name="memory_bytes", unit="B", title="memory of the fullest device"),
-        Metric(name="energy_per_token_j", unit="J", title="energy of an output token"),
-        Metric(name="power_w", unit="W", title="mean power of all devices"),
-        Metric(name="usd_per_million_tokens", unit="$", title="rent per million output tokens"),
-        Metric(name="usd_per_h", unit="$/h", title="rent of all devices"),
-    )
-}
-"""Everything that a search can optimise, limit, or put on an axis of a front."""
+from gambrel.search.metrics import METRICS, Metric
+from gambrel.search.result import Miss
 
 OBJECTIVES: Mapping[str, str] = {
     "tokens_per_s_per_device": "tokens_per_s_per_device",
@@ -142,3 +107,38 @@ def goodness(metric: Metric, values: Array) -> Array:
     """Values with their sign turned so that more is better; unknown ones are the worst."""
     signed = values if metric.higher_is_better else -values
     return np.where(np.isnan(signed), -np.inf, signed)
+
+
+class Missed(NamedTuple):
+    """What no point of some meets.
+
+    Attributes:
+        tightest: What is missed by the largest factor: of `alone`, or where each limit can be met, of `together`.
+        alone: Limits that no point meets.
+        together: What the nearest point misses.
+        nearest: Index of the point whose largest miss is the smallest.
+    """
+
+    tightest: Miss
+    alone: Sequence[Miss]
+    together: Sequence[Miss]
+    nearest: int
+
+
+def missed_by(values: Mapping[str, Array], limits: Limits) -> Missed:
+    """What points miss of which none meets all limits.
+
+    Args:
+        values: Of each limited metric, one for each point.
+        limits: What was asked.
+    """
+    ratios = {name: excess(name, values[name], limit) for name, limit in limits.given()}
+    nearest = int(np.argmin(np.max(list(ratios.values()), axis=0)))
+    alone: list[Miss] = []
+    together: list[Miss] = []
+    for name, limit in limits.given():
+        for row, misses in ((int(np.argmin(ratios[name])), alone), (nearest, together)):
+            value, ratio = float(values[name][row]), float(ratios[name][row])
+            if ratio > 1.0:
+                misses.append(Miss(metric=name, limit=limit, reached=value, gap=abs(value - limit), ratio=ratio))
+    return Missed(max(alone or together, key=lambda miss: miss.ratio), alone, together, nearest)

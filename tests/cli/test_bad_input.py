@@ -236,3 +236,21 @@ def test_an_unpriced_op_after_the_layers_runs_on_the_last_stage_and_its_bytes_ar
     record = json.loads(result.stdout)
     assert 0.0 < record["coverage"]["bytes"] < 1.0
     assert all(0.0 <= record[phase]["mbu"] <= 1.0 for phase in ("prefill", "decode"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("plan",), "error: MODEL: is missing. `gambrel plan --help` describes it.\n"),
+        (("plan", "llama-3.2-1b"), "error: --on: is missing. `gambrel plan --help` describes it.\n"),
+        (("plan", "llama-3.2-1b", "--on"), "error: --on: has no value. `gambrel plan --help` describes it.\n"),
+        (
+            ("plan", "llama-3.2-1b", "--onn", "h100-sxm"),
+            "error: --on: is missing. Did you mean --on instead of --onn?\n",
+        ),
+        (("hw", "show"), "error: NAME: is missing. `gambrel hw show --help` describes it.\n"),
+    ],
+)
+def test_what_is_missing_is_named(cli, words, said):
+    result = cli(*words)
+    assert (result.code, result.stdout, result.stderr) == (2, "", said)

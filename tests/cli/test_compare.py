@@ -27,7 +27,17 @@ def test_nothing_changed_and_nothing_in_common(cli, toy, tmp_path):
     same = cli("compare", str(tmp_path / "a"), str(tmp_path / "a"))
     assert (same.code, same.stdout.splitlines()[-1]) == (0, "no metric changed")
     apart = cli("compare", str(tmp_path / "a"), str(tmp_path / "b"))
-    assert (apart.code, apart.stdout.splitlines()[-1]) == (0, "the two have no row in common")
+    assert (apart.code, apart.stdout) == (2, "")
+    assert "b: has no row in common with " in apart.stderr
+    assert "batch is 1, 2 there, 3, 4 here. Compare sweeps whose lists share values" in apart.stderr
+
+
+def test_what_is_not_there_is_one_error_each(cli, tmp_path):
+    result = cli("compare", str(tmp_path / "a"), str(tmp_path / "b"))
+    assert (result.code, result.stdout) == (2, "")
+    assert [line.split(". ")[0] for line in result.stderr.splitlines()] == [
+        f"error: {tmp_path / name}: does not exist" for name in "ab"
+    ]
 
 
 def test_two_estimates(cli, toy, tmp_path):

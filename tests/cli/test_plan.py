@@ -1,6 +1,7 @@
 import json
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,7 +50,7 @@ def test_infeasible_is_a_result_with_the_tightest_limit(cli):
     assert tightest["metric"] == "ttft_s"
     assert tightest["gap"] == pytest.approx(tightest["reached"] - 1e-6)
     assert answer["infeasible"]["nearest"]["ttft_s"] == tightest["reached"]
-    assert "Tightest: time to first token 1 us" in cli(*QUESTION, *NARROW, "--ttft", "1us").stdout
+    assert "Tightest: TTFT 1 us" in cli(*QUESTION, *NARROW, "--ttft", "1us").stdout
 
 
 def test_contradictory_limits_name_the_one_that_is_missed_most(cli):
@@ -71,7 +72,9 @@ def test_disaggregated(cli):
     [
         (("--ttft", "soon"), "--ttft"),
         (("--tpot", "3"), "--tpot"),
-        (("--ttft", "-1s"), "is no limit"),
+        (("--ttft", "-1s"), "--ttft: -1s is out of range"),
+        (("--ttft", "2GB"), "--ttft: '2GB' is measured in B: s is wanted here"),
+        (("--usd-per-h", "2GB"), "--usd-per-h: '2GB' is measured in B: USD/h is wanted here"),
         (("--prefix", "1-4"), "several values"),
         (("--front", "speed,cost"), "unknown metric 'speed'"),
         (("--front", "ttft_s"), "1 different metrics"),
@@ -93,7 +96,10 @@ def test_bad_input_is_one_clear_error(cli, options, said):
     ("options", "said"),
     [
         (("--on", "h1000", "--devices", "4"), "h1000"),
-        (("--on", "h100-sxm", "--devices", "0"), "out of range"),
+        (("--on", "h100-sxm", "--devices", "0"), "--devices: 0 is out of range. Give 1 or more"),
+        (("--on", "h100-sxm", "--devices", "-8"), "--devices: -8 is out of range. Give 1 or more"),
+        (("--on", "h100-sxm", "--devices", "8-4*2"), "--devices: 8-4*2 runs backwards. Write 4-8*2"),
+        (("--on", "h100-sxm,", "--devices", "8"), "--on: 'h100-sxm,' has an empty place"),
         (("--on", "h100-sxm", "--devices", "7", "--plan.tp", "2"), "can run"),
         (("--on", "h100-sxm", "--devices", "8,16", "--disaggregated"), "2 numbers"),
     ],
@@ -125,8 +131,10 @@ def test_fleet(cli, tmp_path):
         ("name,isl,osl,requests_per_s\n", (), "no requests"),
         (MIX.replace("isl", "ils"), (), "Did you mean 'isl'"),
         (MIX.replace("40", "many"), (), ":2 requests_per_s"),
-        (MIX.replace("1s", "1"), (), ":2 --ttft"),
+        (MIX.replace("1s", "1"), (), ":2 ttft: '1' is a bare number"),
         (MIX.replace("500", "0"), (), ":2 isl"),
+        (MIX.replace("40,1s", "-40,1"), (), ":2 ttft"),
+        (MIX.replace("40,1s", "-40,1"), (), ":2 requests_per_s: -40 is out of range"),
         (MIX, ("--available", "b200=3"), "--available b200=3"),
     ],
 )
@@ -158,6 +166,68 @@ def test_nothing_is_overwritten(cli, tmp_path):
     assert result.code == 2
     assert "is not empty (mine.txt)" in result.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_is_optimised_is_shown_whatever_the_width(cli):
+    words = ("plan", "llama-3.1-8b", "--on", "h100-sxm,mi300x", "--devices", "4", *NARROW)
+    for objective, head in (("cost", "USD/M"), ("energy", "J/token"), ("tokens_per_s_per_device", "/device")):
+        table = cli(*words, "--objective", objective).stdout.partition("Best plans")[2]
+        assert head in table.splitlines()[1]
+
+
+def test_more_replicas_of_a_plan_are_not_other_plans(cli):
+    words = ("plan", "llama-3.1-8b", "--on", "h100-sxm", "--devices", "1-8*2", "--plan.strategy", "megatron")
+    best = json.loads(cli(*words, "--plan.tp", "1", "--plan.cp", "1", "--format", "json").stdout)["best"]
+    shown = [(choice["plan"]["pp"], choice["tokens_per_s_per_device"]) for choice in best]
+    assert len(shown) == len(set(shown))
+    assert best[0]["devices"] == 1
+
+
+def test_the_command_of_a_plan_gives_its_answers_again(cli, tmp_path):
+    profile = tmp_path / "my machine.yaml"
+    profile.write_text("extends: h100-sxm\nid: mine\ntitle: Mine\n")
+    words = (
+        "plan",
+        "llama-3.1-8b",
+        "--on",
+        str(profile),
+        "--devices",
+        "4",
+        "--set",
+        "memory.hbm.bandwidth=2x",
+        *NARROW,
+    )
+    for batching, top in (("static", lambda answer: answer), ("continuous", lambda answer: answer["best"][0])):
+        asked = (*words, "--batching", batching)
+        text = cli(*asked).stdout.partition("Reproduce the first\n")[2].partition("\n\n")[0]
+        command = shlex.split(text.replace("\n", " "))
+        assert command[0] == "gambrel"
+        again = top(json.loads(cli(*command[1:], "--format", "json").stdout))
+        first = json.loads(cli(*asked, "--format", "json").stdout)["best"][0]
+        for name in ("ttft_s", "tpot_s", "tokens_per_s"):
+            assert again[name] == pytest.approx(first[name], rel=1e-9)
+
+
+def test_a_search_on_a_file_is_reported(cli, tmp_path):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text("extends: h100-sxm\nid: mine\ntitle: Mine\n")
+    words = ("plan", "llama-3.1-8b", "--on", str(profile), "--devices", "4", *NARROW)
+    assert cli(*words, "-o", str(tmp_path / "run")).code == 0
+    result = cli("report", str(tmp_path / "run"), "-o", str(tmp_path / "page.html"))
+    assert (result.code, result.stderr) == (0, "")
+
+
+def test_limits_that_contradict_each_other_say_what_the_nearest_plan_has(cli):
+    text = cli(*QUESTION, *NARROW, "--ttft", "60ms", "--tokens-per-s", "3000").stdout
+    assert "Tightest: " in text
+    assert "each limit can be met, but not all together" in text
+    assert "no plan reaches it" not in text
+
+
+def test_what_fits_nowhere_says_what_would_help(cli):
+    text = " ".join(cli("plan", "llama-3.1-405b", "--on", "h100-sxm", "--devices", "1").stdout.split())
+    assert "of a device is the least that is needed, 85.52 GB is there" in text
+    assert "smaller formats (--plan.weights fp8 --plan.kv fp8) would make room" in text
 
 
 COMMAND = "import sys; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"

@@ -34,7 +34,10 @@ def test_a_sweep(cli, toy, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "error: llama-3.2-1b: holds no run: no manifest.json. Give the folder"),
+        (
+            (),
+            "error: llama-3.2-1b: is no folder. Give the folder that a sweep or a search wrote",
+        ),
         (("--batch", "4"), "error: --on: is missing: a folder of results says itself what was asked"),
         (("--on", "toy-9000"), "error: toy-9000: unknown"),
         (("--on", "h100-sxm", "-o", "no/such/folder/report.html"), "cannot be written"),

@@ -39,9 +39,9 @@ def test_json(cli, toy):
     ("args", "error"),
     [
         ((), "error: require: no target is given. Give one of --ttft, --tpot, --latency, --tokens-per-s, "),
-        (("--tpot", "3"), "error: --tpot: '3' is a bare number. Write, for example, 2.5 us.\n"),
-        (("--tpot", "3 GB"), "error: --tpot: '3 GB' is measured in B. Write, for example, 2.5 us.\n"),
-        (("--tpot", "0s"), "error: tpot: 0 is no target. Give a number above zero.\n"),
+        (("--tpot", "3"), "error: --tpot: '3' is a bare number: its unit is missing. Write, for example, 30 ms.\n"),
+        (("--tpot", "3 GB"), "error: --tpot: '3 GB' is measured in B: s is wanted here. Write, for example, 30 ms.\n"),
+        (("--tpot", "0s"), "error: --tpot: 0s is out of range. Give more than zero.\n"),
     ],
 )
 def test_targets_that_cannot_be_read(cli, toy, args, error):

@@ -101,7 +101,7 @@ def test_summary(cli, toy, tmp_path):
         (("--set", "memory.hbm.bandwith=1x"), "Did you mean 'bandwidth'?"),
         (("--workers", "0"), "--workers: 0 is out of range"),
         (("--workers", "1,2"), "--workers: 1,2 is 2 values"),
-        (("--part-rows", "-1"), "--part-rows: '-1' is not a count"),
+        (("--part-rows", "-1"), "--part-rows: -1 is out of range"),
     ],
 )
 def test_bad_options_are_one_error_and_write_nothing(cli, toy, tmp_path, args, said):

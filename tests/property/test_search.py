@@ -20,9 +20,10 @@ from gambrel.frontends.architecture import Architecture
 from gambrel.frontends.hf import architecture_from_config
 from gambrel.passes.strategies import STRATEGIES
 from gambrel.search.front import front
+from gambrel.search.metrics import METRICS
 from gambrel.search.plan import search
 from gambrel.search.space import Space, divisors
-from gambrel.search.targets import METRICS, OBJECTIVES, Limits
+from gambrel.search.targets import OBJECTIVES, Limits
 
 BATCHES = (6, 16)
 RELATIVE = 1e-9
@@ -185,6 +186,20 @@ def test_the_optimum_is_that_of_brute_force(model, device, devices, isl, objecti
 
 def _axes(result):
     return [np.array([choice.metrics[name] for name in result.front_metrics]) for choice in result.front]
+
+
+@pytest.mark.parametrize(
+    ("model", "machine"), [("llama-3.1-8b", "h100-sxm"), ("qwen3-30b-a3b", "b200-sxm"), ("llama-3.1-8b", "tpu-v5e")]
+)
+def test_every_kept_point_is_the_estimate_of_its_plan(model, machine):
+    # Variants of a search have axes along which a plan has one device: they must cost nothing, whatever overlaps.
+    space = Space(batches=(16, 96), sub_batches=(1, 2), prefill_chunks=(100_000, 512))
+    found = search(model, machine, devices=4, workload=Workload(isl=1000, osl=50), space=space, points=True)
+    halves = [choice for choice in found.points if choice.plan.sub_batches == 2]
+    for choice in (*found.best, *halves[::7], *found.points[::29]):
+        again = api.estimate(model, machine, plan=choice.plan, workload=choice.workload)
+        for name in ("ttft_s", "tpot_s", "tokens_per_s", "energy_per_token_j"):
+            assert choice.metrics[name] == pytest.approx(getattr(again, name), rel=RELATIVE), (name, choice.plan)
 
 
 @lru_cache

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gambrel.estimation.result import Estimate, PhaseEstimate, RowEstimate
+from gambrel.estimation.result import PhaseEstimate, RowEstimate
 from gambrel.hardware.device import Device
 from gambrel.report.figures.figure import FAMILY_COLOURS, FAMILY_NAMES, GREY, Figure, Part, percent, spec_of
-from gambrel.report.figures.time import named_phases
+from gambrel.report.figures.time import Phases
 from gambrel.units import format_quantity
 
 SYMBOLS = {"prefill": "circle", "decode step": "diamond"}
@@ -41,10 +41,10 @@ class Roof(NamedTuple):
     flops_per_s: float
 
 
-def roofline_points(estimate: Estimate) -> list[RooflinePoint]:
+def roofline_points(phases: Phases) -> list[RooflinePoint]:
     """Every row that computes and moves something, on one device."""
     out: list[RooflinePoint] = []
-    for name, phase in named_phases(estimate).items():
+    for name, phase in phases.items():
         for row in phase.rows:
             moved = row.bytes_read + row.bytes_written
             if row.flops > 0.0 and moved > 0.0 and row.seconds > 0.0:
@@ -64,9 +64,9 @@ def compute_roofs(device: Device, points: Iterable[RooflinePoint]) -> list[Roof]
     return [Roof(", ".join(names), rate) for rate, names in sorted(by_rate.items(), reverse=True)]
 
 
-def roofline(estimate: Estimate, device: Device) -> Figure:
-    """The figure of an estimate on the device that it was made for."""
-    points = roofline_points(estimate)
+def roofline(phases: Phases, device: Device) -> Figure:
+    """The figure of phases on the device that they were estimated for."""
+    points = roofline_points(phases)
     roofs = compute_roofs(device, points)
     bandwidth = float(np.asarray(device.memory_bandwidth_bytes_per_s))
     low = min([p.flops_per_byte for p in points] or [1.0]) / 3.0
@@ -81,9 +81,9 @@ def roofline(estimate: Estimate, device: Device) -> Figure:
     traces = [*_roof_lines(roofs, bandwidth, low, high), *(_family(name, points) for name in families)]
     return Figure(
         key="roofline",
-        statement=_statement(estimate),
+        statement=_statement(phases),
         spec=spec_of(traces, layout),
-        note=f"{_symbols(estimate)}; the area is an op's share of its phase. {_missing(estimate)}",
+        note=f"{_symbols(phases)}; the area is an op's share of its phase. {_missing(phases)}",
         height_px=520,
     )
 
@@ -169,24 +169,24 @@ def _hover(point: RooflinePoint) -> str:
     )
 
 
-def _statement(estimate: Estimate) -> str:
+def _statement(phases: Phases) -> str:
     said = [
         f"the {name} computes at {percent(phase.mfu)} of the peak and reads memory at {percent(phase.mbu)} of its "
         "bandwidth"
-        for name, phase in named_phases(estimate).items()
+        for name, phase in phases.items()
     ]
     text = "; ".join(said)
     return text[0].upper() + text[1:]
 
 
-def _symbols(estimate: Estimate) -> str:
-    text = "; ".join(f"{SYMBOLS[name]}s: {name}" for name in named_phases(estimate))
+def _symbols(phases: Phases) -> str:
+    text = "; ".join(f"{SYMBOLS[name]}s: {name}" for name in phases)
     return text.capitalize()
 
 
-def _missing(estimate: Estimate) -> str:
+def _missing(phases: Phases) -> str:
     """What has no place in the picture, with its share of each phase."""
-    shares = [f"{percent(_without_place(phase))} of the {name}" for name, phase in named_phases(estimate).items()]
+    shares = [f"{percent(_without_place(phase))} of the {name}" for name, phase in phases.items()]
     return f"Transfers, and ops without arithmetic, have no place here: {' and '.join(shares)}."
 
 

@@ -18,10 +18,12 @@ from gambrel.report.figures.figure import (
 )
 from gambrel.units import format_quantity
 
+Phases = Mapping[str, PhaseEstimate]
+"""Phases of a request by their names for people."""
 
-def time_by_family(estimate: Estimate) -> Figure:
+
+def time_by_family(phases: Phases) -> Figure:
     """A bar for each phase, its parts the op families and the waiting."""
-    phases = named_phases(estimate)
     parts = {name: _with_waiting(phase) for name, phase in phases.items()}
     overlapped = [
         f"{format_quantity(phase.overlapped_seconds, 's')} in the {name}"
@@ -40,9 +42,8 @@ def time_by_family(estimate: Estimate) -> Figure:
     )
 
 
-def time_by_bound(estimate: Estimate) -> Figure:
+def time_by_bound(phases: Phases) -> Figure:
     """A bar for each phase, its parts what the kernels are bound by."""
-    phases = named_phases(estimate)
     parts = {name: dict(phase.seconds_by_bound) for name, phase in phases.items()}
     return Figure(
         key="bound",

@@ -54,7 +54,7 @@ def test_a_range_as_long_as_allowed():
         ("1,", "empty place"),
         ("x", "'x' is not a count"),
         ("nan", "'nan' is not a count"),
-        ("-3", "'-3' is not a count"),
+        ("-3", "-3 is out of range"),
         ("1.5", "'1.5' is not a count"),
         ("1e30", "'1e30' is not a count"),
         ("1-2-3", "'1-2-3' is not a count"),

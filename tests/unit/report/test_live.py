@@ -83,6 +83,8 @@ def shown(asked: Asked, folder, moves: dict[str, float | int]) -> Shown:
       slider.value = at;
       slider.dispatchEvent(new Event("input"));
     }}"""
+    # A busy machine may draw no frame before the page is read, so that a frame is due at once here.
+    html = html.replace("<head>", "<head><script>window.requestAnimationFrame = (draw) => draw();</script>")
     page = folder / "live.html"
     page.write_text(html.replace("</body>", f"<script>{script}</script></body>"), encoding="utf-8")
     return Shown(chromium(page, folder, "--dump-dom", "--virtual-time-budget=2000"))

@@ -16,6 +16,7 @@ from gambrel.estimation.table import estimate_table
 from gambrel.report.asked import Asked
 from gambrel.report.figures.figure import FAMILY_NAMES
 from gambrel.report.figures.roofline import compute_roofs, roofline_points
+from gambrel.report.figures.time import named_phases
 from gambrel.report.make import make_report, plan_of
 from gambrel.report.page import report_html, roofline_html
 from gambrel.report.points import TableSource, plan_points
@@ -139,7 +140,7 @@ def test_bars_are_the_estimates(page, report):
 
 def test_ops_lie_under_their_roofs(page, report):
     markers = [trace for trace in page.figures["roofline"]["data"] if trace["mode"] == "markers"]
-    points = roofline_points(report.estimate)
+    points = roofline_points(named_phases(report.estimate))
     drawn = sorted(point for trace in markers for point in zip(trace["x"], trace["y"], strict=True))
     assert drawn == sorted((point.flops_per_byte, point.flops_per_s) for point in points)
     device = report.device

@@ -25,6 +25,7 @@ def made_up(*elasticities: tuple[str, float], fixed: float = 0.0) -> Sensitivity
         numbers=numbers,
         fixed=fixed,
         counts=(),
+        fits=True,
     )
 
 

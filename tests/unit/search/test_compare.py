@@ -155,7 +155,7 @@ def test_a_file_without_estimates_is_an_error(tmp_path: Path, text: str, said: s
 
 
 def test_what_cannot_be_compared_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match="does not exist"):
         compare(tmp_path / "a", tmp_path / "b")
     (tmp_path / "file").write_text("{}")
     with pytest.raises(UsageError, match="a folder and a file"):

@@ -85,8 +85,65 @@ def test_pools_of_two_machines_are_joined_by_the_slower_outer_link():
     assert kinds["h100-sxm", "h100-sxm"] == api.machine("h100-sxm").links[0].name
 
 
-def test_limits_that_no_pair_meets_leave_nothing():
-    assert not found(limits=Limits(ttft_s=1e-6)).best
+def test_a_limit_that_no_pair_meets_is_named_with_its_gap():
+    missed = found(limits=Limits(ttft_s=1e-6, tpot_s=1.0))
+    assert (missed.best, missed.feasible) == ([], False)
+    tightest = missed.infeasible.tightest
+    assert (tightest.metric, tightest.limit) == ("ttft_s", 1e-6)
+    assert tightest.reached == missed.infeasible.nearest.metrics["ttft_s"]
+    assert tightest.gap == pytest.approx(tightest.reached - 1e-6)
+    assert [miss.metric for miss in missed.infeasible.alone] == ["ttft_s"]
+
+
+def test_limits_that_contradict_each_other_are_told_from_those_that_nothing_meets(result):
+    open_limits = found(limits=Limits()).best[0].metrics
+    fastest = found(limits=Limits(), objective="ttft").best[0].metrics
+    both = Limits(ttft_s=fastest["ttft_s"], tokens_per_s_per_user=1.0, tokens_per_s=open_limits["tokens_per_s"])
+    missed = found(limits=both).infeasible
+    assert missed.alone == []
+    assert missed.tightest in missed.together
+
+
+def test_a_model_that_fits_nowhere_is_infeasible_by_memory():
+    missed = search_disaggregated("llama-3.1-405b", "h100-sxm", devices=2, workload=WORK).infeasible
+    assert missed.nearest is None
+    assert (missed.tightest.metric, missed.tightest.ratio > 8) == ("memory_bytes", True)
+
+
+def test_instances_that_do_not_fit_together_say_how_many_devices_do():
+    with pytest.raises(PlanError, match=r"take 2 devices for prefill and 2 for decode\. Give 4 or more, not 3"):
+        search_disaggregated("llama-3.1-70b", "h100-sxm", devices=3, workload=WORK)
+
+
+def test_the_front_is_of_pairs_that_meet_the_limits(result):
+    places = [(p.metrics["tokens_per_s_per_user"], p.metrics["tokens_per_s_per_device"]) for p in result.front]
+    assert result.best[0].metrics["tokens_per_s_per_device"] == max(device for _, device in places)
+    assert all(p.metrics["tpot_s"] <= 0.05 for p in result.front)
+    for user, device in places:
+        assert not any(u >= user and d >= device and (u, d) != (user, device) for u, d in places)
+
+
+def test_pairs_that_do_the_same_on_as_many_devices_are_one(result):
+    def said(each):
+        pools = (each.prefill, each.decode)
+        used = [(pool.machine, pool.devices * pool.instances) for pool in pools]
+        return (*used, *(round(value, 6) for value in each.metrics.values()))
+
+    every = found(top=1000).best
+    assert len({said(each) for each in every}) == len(every)
+
+
+def test_machines_are_called_as_they_were_named(tmp_path):
+    profile = tmp_path / "mine.yaml"
+    profile.write_text("extends: h100-sxm\nid: own\ntitle: Own\n")
+    named = search_disaggregated("llama-3.1-8b", profile, devices=2, workload=WORK, space=SPACE)
+    assert named.best[0].prefill.machine == str(profile)
+    assert [note.machine for note in named.machines] == [str(profile)]
+
+
+def test_prices_are_needed_for_limits_in_dollars():
+    with pytest.raises(PlanError, match="rtx-4090: the profile has no price"):
+        search_disaggregated("llama-3.1-8b", "rtx-4090", devices=2, workload=WORK, objective="cost")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from gambrel.estimation.api import estimate, machine
 from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.points import Plan, Workload
 from gambrel.search.asked import Asked, ask
-from gambrel.search.metrics import METRICS
+from gambrel.search.metrics import ASKED
 from gambrel.search.sensitivity import sensitivity
 
 QUESTION = {"plan": Plan(tp=8), "workload": Workload(batch=64, isl=4096, osl=512)}
@@ -63,7 +63,7 @@ CASES = {
 @pytest.mark.parametrize(
     ("case", "metric"),
     [
-        *(("dense", metric) for metric in METRICS if metric not in ("memory", "tokens_per_s_per_device")),
+        *(("dense", metric) for metric in ASKED if metric not in ("memory", "tokens_per_s_per_device")),
         ("eager host", "ttft"),
         ("eager host", "energy_per_token"),
         ("experts", "tpot"),
@@ -79,20 +79,20 @@ def test_elasticities_add_up_to_the_power_of_time(case, metric, monkeypatch):
     def at(factor: float) -> float:
         moved = slower_host(asked, factor)
         monkeypatch.setattr(parameters, "resolve", slower_kernels(resolve, factor))
-        return float(moved.results(asked.device)[METRICS[metric].path])
+        return float(moved.results(asked.device)[ASKED[metric].path])
 
     # What the numbers of the device leave to the times of kernels and host is their own share.
     assert found.fixed == pytest.approx((at(1.0 + step) - at(1.0 - step)) / (2.0 * step * at(1.0)), abs=1e-6)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ASKED)
 def test_elasticities_are_those_of_finite_differences(metric):
     found = sensitivity("llama-3.1-70b", "h200-sxm", metric, **QUESTION)
     asked, step, count = ask("llama-3.1-70b", "h200-sxm", **QUESTION), 1e-5, len(found.numbers)
     # Row i is a little less, row i + count a little more of number i.
     factors = 1.0 + step * np.concatenate([-np.eye(count), np.eye(count)])
     moved = with_numbers(asked.device, {each.name: each.value * factors[:, i] for i, each in enumerate(found.numbers)})
-    low, high = np.broadcast_to(asked.results(moved)[METRICS[metric].path], (2 * count,)).reshape(2, -1)
+    low, high = np.broadcast_to(asked.results(moved)[ASKED[metric].path], (2 * count,)).reshape(2, -1)
     for each, difference in zip(found.numbers, (high - low) / (2.0 * step * found.value), strict=True):
         assert each.elasticity == pytest.approx(difference, abs=1e-6), each.name
     assert [abs(each.elasticity) for each in found.numbers] == sorted(
