@@ -17,6 +17,7 @@ from gambrel.cost.energy import OperatingPoint, operate
 from gambrel.cost.extract import CostTable
 from gambrel.cost.frames import WORTH_POINTS, Frame, Pick, atoms_of, find_frames
 from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
+from gambrel.cost.known import operate_known
 from gambrel.cost.roofline import roofline
 from gambrel.cost.rows import KernelSpec, Row
 from gambrel.cost.vectorise import Array, Binding, Interpreted, Vectorised
@@ -310,16 +311,22 @@ def _price_together(
         kind = (kernel.kind, tuple(kernel.constants.items()), tuple(sizes), kernel.sizes.get("batch"))
         if number in frames or math.prod(shape) <= FEW_POINTS:
             alike.setdefault(kind, []).append(_Small(number, kernel, sizes, shape))
-    for members in alike.values():
-        yield from _price_small(members, device)
+    for kind, members in alike.items():
+        yield from _price_small(kind, members, device)
 
 
-def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[int, OperatingPoint]]:
+def _price_small(kind: Hashable, members: Sequence[_Small], device: Device) -> Iterator[tuple[int, OperatingPoint]]:
     sizes = {
         name: np.concatenate([np.broadcast_to(each.sizes[name], each.shape).ravel() for each in members])
         for name in members[0].sizes
     }
-    point = operate(members[0].kernel.bind(sizes), device)
+    kernel = members[0].kernel
+    several = sizes["batch"] > 1.0 if kernel.kind is Gemm else None
+    # Tilings take longer to try than shapes to look up. Where one product and several mix, the call decides the price.
+    if several is not None and several.all() == several.any():
+        point = operate_known((kind, bool(several.any())), kernel.bind, sizes, device)
+    else:
+        point = operate(kernel.bind(sizes), device)
     start = 0
     for each in members:
         part = slice(start, start := start + math.prod(each.shape))
