@@ -37,6 +37,12 @@ AXES = 7
 PIECE_POINTS = 2**19
 """Points of a grid that are held at once."""
 
+LARGE_BYTES = 2**25 - 2**16
+"""The largest block after which glibc raises its threshold, with room for a header.
+
+Source: glibc, malloc/malloc.c, `DEFAULT_MMAP_THRESHOLD_MAX`, and mallopt(3) on `M_MMAP_THRESHOLD`.
+"""
+
 TIE = 1e-12
 """Values this near to each other, relatively, are equal: the first one wins."""
 
@@ -110,6 +116,16 @@ class Scanned(NamedTuple):
     fit: int
     met: int
     points: int = 0
+
+
+def keep_memory() -> None:
+    """Have the C library keep what arrays free, for those that follow.
+
+    It gives a large block back to the system when it is freed, and the next one starts with page faults, which take as
+    long as a sum. That of glibc counts as large what is larger than any block that was freed so far, up to 32 MiB: one
+    is taken and freed, and never touched. Elsewhere this does nothing.
+    """
+    np.empty(LARGE_BYTES, dtype=np.uint8)
 
 
 def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter[str]) -> Iterator[Scanned]:
@@ -315,11 +331,6 @@ class _Some:
         self._along = np.unravel_index(where, shape)
         self._flat: dict[tuple[int, ...], NDArray[np.intp]] = {}
 
-    def axes(self, values: Array) -> tuple[int, ...]:
-        """Axes of the grid along which values vary."""
-        before = len(self.shape) - values.ndim
-        return tuple(before + axis for axis, length in enumerate(values.shape) if length > 1)
-
     def flat(self, axes: tuple[int, ...]) -> NDArray[np.intp]:
         """Flat indices of the points on a grid of some of the axes."""
         if axes not in self._flat:
@@ -331,7 +342,8 @@ class _Some:
 
     def pick(self, values: NDArray[Scalar], /) -> NDArray[Scalar]:
         """Values at these points; one value is that of all."""
-        axes = self.axes(values)
+        before = len(self.shape) - values.ndim
+        axes = tuple(before + axis for axis, length in enumerate(values.shape) if length > 1)
         return np.take(values.ravel(), self.flat(axes)) if axes else values.reshape(())
 
 
