@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from gambrel.calibration.cases import Case, Family, collect, predict_case
 from gambrel.calibration.families import families
-from gambrel.calibration.fit import Fit, LogErrors, maximise, require_scipy, with_effect
+from gambrel.calibration.fit import STARTS, Fit, LogErrors, maximise, require_scipy, with_effect
 from gambrel.calibration.intervals import TAIL, WIDENED, Band, band_from, band_of
 from gambrel.calibration.kinds import Kind, kinds_of
 from gambrel.calibration.limits import size_ranges, sizes_of
@@ -37,6 +37,12 @@ FOLDS = 4
 
 MANY = 400
 """Rows from which one held-out part shows the error well enough."""
+
+FEW = 100
+"""Rows below which it is tried how far they may move parameters from their prior."""
+
+TIGHTER = (0.3,)
+"""Shares of the prior's spread that are tried instead, besides nothing that moves."""
 
 QUICK = 8
 """Evaluations in which kinds of a library's kernels are compared."""
@@ -133,7 +139,8 @@ def refit(device: Device, parts: Iterable[Measurements], *, seed: int = 0) -> De
     def fit(name: str, family: Family, device: Device, known: Device) -> Mapping[str, float]:
         cases = _thinned(family.cases, seed)
         device, known, kind = _with_kind(name, cases, device, known, seed)
-        return {**kind, **_fit_values(name, cases, device, _free(name, cases, device, known, seed), seed).needed}
+        prior = _settled(name, cases, device, _free(name, cases, device, known, seed), seed)
+        return {**kind, **_fit_values(name, cases, device, prior, seed).needed}
 
     return _fit_all(device, parts, fit, [])
 
@@ -216,9 +223,9 @@ def _fit_family(name: str, family: Family, device: Device, known: Device, seed: 
     report(f"fitting {name} on {count} of {sum(len(c.seconds) for c in family.cases)} rows")
     before = np.concatenate([predict_case(case, device, named=True) / case.seconds for case in cases])
     device, known, kind = _with_kind(name, cases, device, known, seed)
-    prior = _free(name, cases, device, known, seed)
+    prior = _settled(name, cases, device, _free(name, cases, device, known, seed), seed)
     parts, split_by = _folds(cases, seed)
-    held_estimates, held_seconds = _held_out(cases, parts, name, device, prior, seed)
+    held_estimates, held_seconds = _held_out(cases, parts, _fitting(name, device, prior, seed))
     found = _fit_values(name, cases, device, prior, seed)
     return FittedFamily(
         family=name,
@@ -276,6 +283,22 @@ def _with_kind(
 def _free(name: str, cases: Sequence[Case], device: Device, known: Device, seed: int) -> Prior:
     """The prior of the parameters that play a part in the rows, as one device knows them, on another."""
     return with_effect(_log_errors(cases, name, device), _prior(name, cases, known), seed=seed)
+
+
+def _settled(name: str, cases: Sequence[Case], device: Device, prior: Prior, seed: int) -> Prior:
+    """The prior, as wide as lets fits predict those rows best that they have not seen.
+
+    Few rows of a device that is like those behind its prior say less of it than the prior does.
+    """
+    if not prior.names or sum(len(case.seconds) for case in cases) >= FEW:
+        return prior
+    parts, _ = _folds(cases, seed)
+    options = [prior, *(prior._replace(spread=prior.spread * share) for share in TIGHTER), prior.only(())]
+    errors: list[float] = []
+    for option in options:
+        estimates, seconds = _held_out(cases, parts, _fitting(name, device, option, seed, starts=1))
+        errors.append(float(np.mean(np.abs(np.log(estimates / seconds)))))
+    return options[int(np.argmin(errors))]
 
 
 def _fit_values(name: str, cases: Sequence[Case], device: Device, prior: Prior, seed: int) -> _Values:
@@ -342,7 +365,7 @@ def _folds(cases: Sequence[Case], seed: int) -> tuple[list[NDArray[np.intp]], st
 
 
 def _held_out(
-    cases: Sequence[Case], parts: Sequence[NDArray[np.intp]], name: str, device: Device, prior: Prior, seed: int
+    cases: Sequence[Case], parts: Sequence[NDArray[np.intp]], fit: Callable[[Sequence[Case]], Device]
 ) -> tuple[Array, Array]:
     """Estimates of rows by fits that did not see their part, and their measured seconds."""
     count = sum(len(case.seconds) for case in cases)
@@ -352,8 +375,7 @@ def _held_out(
         pairs = list(zip(cases, parts, strict=True))
         seen = [case.take(np.flatnonzero(part != number)) for case, part in pairs if np.any(part != number)]
         kept = [case.take(np.flatnonzero(part == number)) for case, part in pairs if np.any(part == number)]
-        values = maximise(_log_errors(seen, name, device), prior, seed=seed).values
-        changed = _with(device, name, values)
+        changed = fit(seen)
         estimates += [predict_case(case, changed) for case in kept]
         seconds += [case.seconds for case in kept]
     return np.concatenate(estimates), np.concatenate(seconds)
@@ -380,6 +402,17 @@ def bounds(estimates: Array, seconds: Array, kernel: Kernel, device: Device) -> 
         min(lower, others.large_lower),
         max(upper, others.large_upper),
     )
+
+
+def _fitting(
+    name: str, device: Device, prior: Prior, seed: int, *, starts: int = STARTS
+) -> Callable[[Sequence[Case]], Device]:
+    """What fits a family on some rows and gives the device with it."""
+
+    def fit(cases: Sequence[Case]) -> Device:
+        return _with(device, name, maximise(_log_errors(cases, name, device), prior, seed=seed, starts=starts).values)
+
+    return fit
 
 
 def _needed(

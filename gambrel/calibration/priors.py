@@ -107,6 +107,10 @@ FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
 SOME_KINDS = ("regroup_time", "widening_passes")
 """Parameters of further kernels, which only some kinds of a library's have."""
 
+ACHIEVABLE = {"compute_efficiency": 0.7, "memory_efficiency": 0.8, "launch": 10e-6}
+"""Prior of the engine `roofline`, whose defaults are plain roofline: no device reaches it. Source: between what kernels
+of the measured devices reach."""
+
 REACH = 5.0
 """Spreads to either side of the prior that a fit may go."""
 
@@ -184,6 +188,9 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
     """
     values = current_values(kernel, device)
     values = {name: HOP_S if np.isnan(value) else value for name, value in values.items()}
+    if _stem(kernel, device) == "roofline":
+        plain = current_values(kernel, replace(device, parameters={}))
+        values = {name: ACHIEVABLE[name] if value == plain[name] else value for name, value in values.items()}
     # What `packing` is on a host is a rate.
     fixed = FIXED if device.engine == "cpu" else (*FIXED, *parameters.RULES)
     values = {name: value for name, value in values.items() if value > 0 and name not in fixed}

@@ -175,6 +175,31 @@ def test_the_roofline_engine_is_fitted_under_its_own_family():
     assert (found.family, found.residual_family) == ("roofline_bf16", "gemm_bf16")
 
 
+def test_the_roofline_engine_is_fitted_from_nothing_but_its_data_sheet():
+    bare = replace(load_device("ascend-910b"), parameters={}, parameter_grades={}, uncertainty={})
+    true = {"launch": 2e-5, "compute_efficiency": 0.6, "memory_efficiency": 0.75}
+    found = fitted(noisy_gemm(40, device=replace(bare, parameters={"roofline": true})), bare).families[0]
+    assert found.values == pytest.approx(true, rel=0.2)
+    assert found.mape_after < 0.1
+
+
+def test_few_rows_of_a_device_like_the_ones_before_it_leave_what_is_known(monkeypatch):
+    """Twenty noisy rows of a device that its prior already describes must not take it far from there."""
+    known = replace(BARE, parameters={"gemm_bf16": TRUE}, parameter_grades={"gemm_bf16": "transferred"})
+    unseen = shapes(400, seed=7)
+    right = predict_kernels("gemm", known, unseen).seconds
+
+    def away(seed):
+        table = noisy_gemm(20, seed, known)
+        table["latency_us"] = table["latency_us"] * np.exp(np.random.default_rng(seed).normal(size=20) * 0.3)
+        device = refit(known, [measurements(table, operation_named("gemm"), "times.csv")])
+        return np.abs(predict_kernels("gemm", device, unseen).seconds / right - 1.0).mean()
+
+    careful = np.mean([away(seed) for seed in range(4)])
+    monkeypatch.setattr("gambrel.calibration.calibrate._settled", lambda *args: args[3])
+    assert careful < 0.8 * np.mean([away(seed) for seed in range(4)])
+
+
 def test_libraries_get_sets_of_their_own():
     slow = replace(BARE, parameters={"gemm_bf16": TRUE, "gemm_bf16@slow": {"launch": 20e-6}})
     halves = [noisy_gemm(40, seed, slow) for seed in (0, 5)]
