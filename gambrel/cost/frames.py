@@ -106,6 +106,7 @@ class _Finder:
         }
         self._shapes = {atom: value.shape[: most - nodes] for atom, value in self._factors.items()}
         self._coded: dict[tuple[Atom, ...], _Coded] = {}
+        self._columns: dict[Atom, list[tuple[int, Index]]] = {}
 
     def along(self, atoms: tuple[Atom, ...]) -> tuple[bool, ...]:
         """Along which axes of the points these vary."""
@@ -135,13 +136,11 @@ class _Finder:
             return _Coded((distinct,), index.reshape(shape))
         codes, count = np.zeros((1,) * len(shape), dtype=np.intp), 1
         for atom in atoms:
-            value = self._factors[atom]
-            for column in np.moveaxis(value, -1, 0) if self._nodes else (value,):
-                distinct, index = np.unique(column, return_inverse=True)
-                if count * len(distinct) > LARGEST_CODE:
+            for distinct, index in self._numbered(atom):
+                if count * distinct > LARGEST_CODE:
                     present, codes = np.unique(codes, return_inverse=True)
                     count = len(present)
-                codes, count = codes * len(distinct) + index.reshape(column.shape), count * len(distinct)
+                codes, count = codes * distinct + index, count * distinct
         _, first, index = np.unique(np.broadcast_to(codes, shape), return_index=True, return_inverse=True)
         values: list[Array] = []
         for atom in atoms:
@@ -149,6 +148,15 @@ class _Finder:
             whole = np.broadcast_to(value, (*shape, value.shape[-1]) if self._nodes else shape)
             values.append(whole.reshape(-1, *value.shape[-1:] if self._nodes else ())[first])
         return _Coded(tuple(values), index.reshape(shape))
+
+    def _numbered(self, atom: Atom) -> list[tuple[int, Index]]:
+        """How many distinct values a factor has, and which of them each point has: at each of the nodes."""
+        if atom not in self._columns:
+            value = self._factors[atom]
+            columns = np.moveaxis(value, -1, 0) if self._nodes else (value,)
+            found = [(column.shape, *np.unique(column, return_inverse=True)) for column in columns]
+            self._columns[atom] = [(len(distinct), index.reshape(shape)) for shape, distinct, index in found]
+        return self._columns[atom]
 
     def _shape(self, atoms: Iterable[Atom]) -> tuple[int, ...]:
         return np.broadcast_shapes(*(self._shapes[atom] for atom in atoms))

@@ -17,6 +17,7 @@ from gambrel.cost.energy import OperatingPoint, operate
 from gambrel.cost.extract import CostTable
 from gambrel.cost.frames import WORTH_POINTS, Frame, Pick, atoms_of, find_frames
 from gambrel.cost.kernel import BOUNDS, Gemm, GroupedGemm
+from gambrel.cost.known import operate_known
 from gambrel.cost.roofline import roofline
 from gambrel.cost.rows import KernelSpec, Row
 from gambrel.cost.vectorise import Array, Binding, Interpreted, Vectorised
@@ -29,6 +30,9 @@ NODES = 3
 """Quadrature nodes over the length of the cache: exact for polynomials up to degree 5, times are close to linear."""
 
 CACHED = "c"
+
+SEVERAL_POINTS = 64
+"""From so many points on it is worth to put the kernels together that an engine prices in one call."""
 
 FEW_POINTS = 2**14
 """A call to an engine takes as long for one point as for some thousands: up to so many, kernels are priced together."""
@@ -212,13 +216,15 @@ class _RowGroup:
         kernels = {number: _at_rate(kernel, rates) for number, kernel in self.kernels.items()}
         frames: dict[int, Frame] = {}
         points: dict[int, OperatingPoint] = {UNPRICED: _unpriced()}
-        if _points(binding, self.expressions.symbols) < WORTH_POINTS or has_arrays(device):
+        count = _points(binding, self.expressions.symbols)
+        if count < SEVERAL_POINTS or has_arrays(device):
             values = self.expressions(binding).__getitem__
         else:
             values = Interpreted(binding.items())
-            factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
-            found = find_frames(factors, self.atoms.values(), nodes=nodes)
-            frames = {number: found[atoms] for number, atoms in self.atoms.items() if atoms in found}
+            if count >= WORTH_POINTS:
+                factors = {atom: values.atom(atom) for atoms in self.atoms.values() for atom in atoms}
+                found = find_frames(factors, self.atoms.values(), nodes=nodes)
+                frames = {number: found[atoms] for number, atoms in self.atoms.items() if atoms in found}
             points |= _price_together(kernels, frames, values, device)
         for number, kernel in kernels.items():
             if number not in points:
@@ -305,16 +311,22 @@ def _price_together(
         kind = (kernel.kind, tuple(kernel.constants.items()), tuple(sizes), kernel.sizes.get("batch"))
         if number in frames or math.prod(shape) <= FEW_POINTS:
             alike.setdefault(kind, []).append(_Small(number, kernel, sizes, shape))
-    for members in alike.values():
-        yield from _price_small(members, device)
+    for kind, members in alike.items():
+        yield from _price_small(kind, members, device)
 
 
-def _price_small(members: Sequence[_Small], device: Device) -> Iterator[tuple[int, OperatingPoint]]:
+def _price_small(kind: Hashable, members: Sequence[_Small], device: Device) -> Iterator[tuple[int, OperatingPoint]]:
     sizes = {
         name: np.concatenate([np.broadcast_to(each.sizes[name], each.shape).ravel() for each in members])
         for name in members[0].sizes
     }
-    point = operate(members[0].kernel.bind(sizes), device)
+    kernel = members[0].kernel
+    several = sizes["batch"] > 1.0 if kernel.kind is Gemm else None
+    # Tilings take longer to try than shapes to look up. Where one product and several mix, the call decides the price.
+    if several is not None and several.all() == several.any():
+        point = operate_known((kind, bool(several.any())), kernel.bind, sizes, device)
+    else:
+        point = operate(kernel.bind(sizes), device)
     start = 0
     for each in members:
         part = slice(start, start := start + math.prod(each.shape))

@@ -25,7 +25,7 @@ from gambrel.search.front import front
 from gambrel.search.metrics import METRICS
 from gambrel.search.progress import Tally, Watch
 from gambrel.search.result import Counts, Infeasible, MachineNote, Miss, PlanChoice, PlanResult
-from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, points_each, scan
+from gambrel.search.scan import CHOICES, Aim, Batching, Columns, Machine, Scanned, keep_memory, points_each, scan
 from gambrel.search.space import Space
 from gambrel.search.targets import DEFAULT_FRONT, Limits, check_front, goodness, missed_by, objective_metric
 
@@ -126,6 +126,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
     total = sum(len(part.members) * placements * points_each(part.staged, choices, aim) for _, part in parts)
     tally = Tally(watch, total, "points")
     found = _Found()
+    keep_memory()
     for each, part in parts:
         if found.parts and tally.stopped:
             break

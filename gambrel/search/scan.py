@@ -37,8 +37,17 @@ AXES = 7
 PIECE_POINTS = 2**19
 """Points of a grid that are held at once."""
 
+LARGE_BYTES = 2**25 - 2**16
+"""The largest block after which glibc raises its threshold, with room for a header.
+
+Source: glibc, malloc/malloc.c, `DEFAULT_MMAP_THRESHOLD_MAX`, and mallopt(3) on `M_MMAP_THRESHOLD`.
+"""
+
 TIE = 1e-12
 """Values this near to each other, relatively, are equal: the first one wins."""
+
+SAMPLE = 16
+"""One of so many points tells most others that they are not on a front."""
 
 CHOICES = (*DEGREES, "placement", "batch", "prefill_chunk", "sub_batches", "prefill_microbatches", "microbatches")
 """Columns of a plan in a scan, in the order in which ties are broken."""
@@ -107,6 +116,16 @@ class Scanned(NamedTuple):
     fit: int
     met: int
     points: int = 0
+
+
+def keep_memory() -> None:
+    """Have the C library keep what arrays free, for those that follow.
+
+    It gives a large block back to the system when it is freed, and the next one starts with page faults, which take as
+    long as a sum. That of glibc counts as large what is larger than any block that was freed so far, up to 32 MiB: one
+    is taken and freed, and never touched. Elsewhere this does nothing.
+    """
+    np.empty(LARGE_BYTES, dtype=np.uint8)
 
 
 def scan(group: Group, machine: Machine, space: Space, aim: Aim, pruned: Counter[str]) -> Iterator[Scanned]:
@@ -258,8 +277,10 @@ def _scan_piece(piece: _Piece, machine: Machine, aim: Aim) -> Scanned:
     met = fits
     for name, limit in aim.limits.given():
         met = met & (excess(name, answers[name], limit) <= 1.0)
-    chosen = _chosen(answers, met, aim) if met.any() else _nearest(answers, fits, aim)
-    where = np.unravel_index(np.unique(chosen), shape)
+    looked_at = _Some(np.flatnonzero(met) if met.any() else np.flatnonzero(fits), shape)
+    some = answers.at(looked_at.pick)
+    chosen = _chosen(some, looked_at, aim) if met.any() else _nearest(some, looked_at, aim)
+    where = np.unravel_index(looked_at.where[np.unique(chosen)], shape)
 
     def pick(values: NDArray[Scalar], /) -> NDArray[Scalar]:
         return np.broadcast_to(values, shape)[where]
@@ -301,19 +322,44 @@ def _rent(device: Device) -> Array:
     return np.asarray(np.nan if device.price_usd_per_h is None else device.price_usd_per_h)
 
 
-def _chosen(answers: Answers, met: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
+class _Some:
+    """Some of the points of a grid, in its order."""
+
+    def __init__(self, where: NDArray[np.intp], shape: tuple[int, ...]) -> None:
+        """Take flat indices, and the shape of the grid."""
+        self.where, self.shape = where, shape
+        self._along = np.unravel_index(where, shape)
+        self._flat: dict[tuple[int, ...], NDArray[np.intp]] = {}
+
+    def flat(self, axes: tuple[int, ...]) -> NDArray[np.intp]:
+        """Flat indices of the points on a grid of some of the axes."""
+        if axes not in self._flat:
+            flat = np.zeros((), dtype=np.intp)
+            for axis in axes:
+                flat = flat * self.shape[axis] + self._along[axis]
+            self._flat[axes] = np.broadcast_to(flat, self.where.shape)
+        return self._flat[axes]
+
+    def pick(self, values: NDArray[Scalar], /) -> NDArray[Scalar]:
+        """Values at these points; one value is that of all."""
+        before = len(self.shape) - values.ndim
+        axes = tuple(before + axis for axis, length in enumerate(values.shape) if length > 1)
+        return np.take(values.ravel(), self.flat(axes)) if axes else values.reshape(())
+
+
+def _chosen(answers: Answers, some: _Some, aim: Aim) -> NDArray[np.intp]:
     """Of points that meet the limits, the best of each candidate (and batch, where points are wanted) and the front."""
-    columns = {name: goodness(METRICS[name], answers[name]) for name in dict.fromkeys((aim.objective.name, *aim.front))}
-    best = _best(np.where(met, columns[aim.objective.name], -np.inf), keep=(0, 2) if aim.points else (0,))
-    return np.concatenate([best, _front([columns[name] for name in aim.front], met)])
+    names = dict.fromkeys((aim.objective.name, *aim.front))
+    columns = {name: np.broadcast_to(goodness(METRICS[name], answers[name]), some.where.shape) for name in names}
+    best = _best(columns[aim.objective.name], some.flat((0, 2) if aim.points else (0,)))
+    return np.concatenate([best, _front([columns[name] for name in aim.front])])
 
 
-def _nearest(answers: Answers, fits: NDArray[np.bool_], aim: Aim) -> NDArray[np.intp]:
+def _nearest(answers: Answers, some: _Some, aim: Aim) -> NDArray[np.intp]:
     """Where no point meets the limits, those that say why: the nearest to all of them, and the best for each."""
-    found = [_best(np.where(fits, -_misses(answers, aim, fits.shape), -np.inf))]
-    for name, _ in aim.limits.given():
-        found.append(_best(np.where(fits, goodness(METRICS[name], answers[name]), -np.inf)))
-    return np.concatenate(found)
+    wanted = [-_misses(answers, aim, some.where.shape)]
+    wanted += [goodness(METRICS[name], answers[name]) for name, _ in aim.limits.given()]
+    return np.concatenate([_best(np.broadcast_to(each, some.where.shape), some.flat(())) for each in wanted])
 
 
 def _misses(answers: Answers, aim: Aim, shape: tuple[int, ...]) -> Array:
@@ -324,39 +370,45 @@ def _misses(answers: Answers, aim: Aim, shape: tuple[int, ...]) -> Array:
     return misses
 
 
-def _best(wanted: Array, keep: tuple[int, ...] = ()) -> NDArray[np.intp]:
-    """Flat indices of the best point for each index of the axes `keep`; none where all are minus infinity."""
-    rest = tuple(axis for axis in range(wanted.ndim) if axis not in keep)
-    turned = wanted.transpose(*keep, *rest).reshape(math.prod(wanted.shape[axis] for axis in keep), -1)
-    best = turned.max(axis=1)
+def _best(wanted: Array, kinds: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The first of the best points of each kind; none where all are minus infinity."""
+    order = np.argsort(kinds, kind="stable")
+    starts = np.flatnonzero(np.diff(kinds[order], prepend=-1))
+    counts = np.diff(starts, append=len(order))
+    best = np.maximum.reduceat(wanted[order], starts)
     with np.errstate(invalid="ignore"):
-        column = (turned >= (best - TIE * np.abs(best))[:, None]).argmax(axis=1)
-    found = np.flatnonzero(np.isfinite(best))
-    axes = (*keep, *rest)
-    places = np.ravel_multi_index((found, column[found]), turned.shape)
-    where = np.unravel_index(places, [wanted.shape[axis] for axis in axes])
-    return np.ravel_multi_index([where[axes.index(axis)] for axis in range(wanted.ndim)], wanted.shape)
+        enough = best - TIE * np.abs(best)
+    near = np.flatnonzero(wanted[order] >= np.repeat(enough, counts))
+    first = near[np.searchsorted(near, starts[np.isfinite(best)])]
+    return order[first]
 
 
-def _front(columns: Sequence[Array], met: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _front(columns: Sequence[Array]) -> NDArray[np.intp]:
     """Points that no other beats.
 
-    Of points that agree in the first of two metrics only the best in the second can be on it: a decode does not vary
-    with the chunks of a prompt, for example.
+    Of points that agree in one of two metrics only the best in the other can be on it: a decode does not vary with the
+    chunks of a prompt, for example.
     """
     if len(columns) > 2:
-        where = np.flatnonzero(met)
-    else:
-        first, second = sorted(columns, key=_size)
-        shape = (1,) * (met.ndim - first.ndim) + first.shape
-        alike = tuple(axis for axis, length in enumerate(shape) if length > 1)
-        where = _best(np.where(met, second, -np.inf), keep=alike)
-    index = np.unravel_index(where, met.shape)
-    return where[front(np.stack([np.broadcast_to(column, met.shape)[index] for column in columns], axis=1))]
+        return front(np.stack(columns, axis=1))
+    where = np.flatnonzero(~_clearly_beaten(*columns))
+    one, other = sorted((column[where] for column in columns), key=_distinct)
+    where = where[_best(other, np.unique(one, return_inverse=True)[1])]
+    return where[front(np.stack([column[where] for column in columns], axis=1))]
 
 
-def _size(values: Array) -> int:
-    return values.size
+def _clearly_beaten(first: Array, second: Array) -> NDArray[np.bool_]:
+    """Whether one of a sample is as good in the first metric and better in the second by more than a tie."""
+    sample = np.stack([first[::SAMPLE], second[::SAMPLE]], axis=1)
+    steps = sample[front(sample)][::-1]
+    # Of those as good in the first metric the next one is the best in the second.
+    best = np.append(steps[:, 1], -np.inf)[np.searchsorted(steps[:, 0], first)]
+    with np.errstate(invalid="ignore"):
+        return second < best - 2.0 * TIE * np.abs(best)
+
+
+def _distinct(values: Array) -> int:
+    return len(np.unique(values))
 
 
 def _smallest(group: Group, grid: Grid, machine: Machine) -> Scanned:
