@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,12 @@ from gambrel.calibration.measurements import LATENCY, Measurements
 from gambrel.calibration.operation import Call
 from gambrel.calibration.predict import build, with_rate
 from gambrel.calibration.priors import parameter_family
-from gambrel.cost.engines import price
+from gambrel.cost.engines import Residency, price
 from gambrel.cost.kernel import Array, Kernel
 from gambrel.errors import GambrelError, Problem, UnpricedOpError
 from gambrel.hardware.device import Device
+
+Cuttable = TypeVar("Cuttable", bound=Kernel | Residency)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +117,10 @@ def _nobodys(kernel: Kernel) -> Kernel:
 
 
 def _cut(call: Call, rows: NDArray[np.intp]) -> Call:
-    def cut(kernel: Kernel) -> Kernel:
-        arrays = {field.name: getattr(kernel, field.name) for field in fields(kernel)}
-        return replace(kernel, **{name: x[rows] for name, x in arrays.items() if np.ndim(x)})
+    def cut(whole: Cuttable) -> Cuttable:
+        values = {field.name: getattr(whole, field.name) for field in fields(whole)}
+        return replace(whole, **{name: x[rows] for name, x in values.items() if np.ndim(x)})
 
-    return replace(call, kernels=tuple(map(cut, call.kernels)))
+    overhead = np.asarray(call.overhead_s)[rows] if np.ndim(call.overhead_s) else call.overhead_s
+    kernels = tuple(map(cut, call.kernels))
+    return replace(call, kernels=kernels, residency=cut(call.residency), overhead_s=overhead)

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 from gambrel.calibration.calibrate import LEAST_POINTS, calibrate, refit
+from gambrel.calibration.cases import Case, predict_case
 from gambrel.calibration.fit import maximise, with_effect
 from gambrel.calibration.limits import WIDER, beyond_fitted
 from gambrel.calibration.measurements import measurements
+from gambrel.calibration.operation import Call
 from gambrel.calibration.predict import predict_kernels
 from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
 from gambrel.calibration.tables import operation_named
+from gambrel.cost.engines import Residency
 from gambrel.cost.engines.parameters import gemm_defaults, resolve
 from gambrel.cost.kernel import Gemm, MemoryBound
 from gambrel.errors import PlanError, UsageError
@@ -256,3 +259,19 @@ def test_outside_the_fitted_sizes_estimates_are_marked_and_wider():
     assert beyond_fitted(kernel(10.0 * most), after) == pytest.approx(np.log(10.0))
     assert beyond_fitted(kernel(least), after) == 0.0
     assert beyond_fitted(kernel(1e9), BARE) == 0.0
+
+
+def test_what_a_loop_holds_is_cut_with_the_rows():
+    """A fold of the rows of a call keeps what each row's loop leaves in the cache, and the call's own time."""
+    sizes = np.array([1.0, 2.0, 4.0])
+    call = Call(
+        kernels=(kernel(sizes),),
+        residency=Residency(activations_hot=True, working_set_bytes=sizes * 1e6),
+        overhead_s=sizes * 1e-6,
+    )
+    case = Case(call=call, named=call, library="", seconds=sizes, sites=("a", "b", "c"), shapes=("a", "b", "c"))
+    cut = case.take(np.array([2, 0]))
+    assert (cut.sites, cut.call.residency.activations_hot) == (("c", "a"), True)
+    for values in (cut.seconds, cut.kernel.m, cut.call.residency.working_set_bytes / 1e6, cut.call.overhead_s * 1e6):
+        assert np.asarray(values).tolist() == [4.0, 1.0]
+    assert predict_case(cut, BARE) == pytest.approx(predict_case(case, BARE)[[2, 0]])
