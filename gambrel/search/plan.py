@@ -121,7 +121,7 @@ def search(  # noqa: PLR0913  (an entry point: all but the first two are by keyw
         for part in groups(architecture, each.device, each.devices, choices, aim.work, pruned)
     ]
     if not parts:
-        raise _nothing(architecture, machines, pruned)
+        raise _nothing(architecture, machines, choices, pruned)
     placements = len(choices.placement_names)
     total = sum(len(part.members) * placements * points_each(part.staged, choices, aim) for _, part in parts)
     tally = Tally(watch, total, "points")
@@ -195,14 +195,19 @@ def _note(each: Machine, group: Group) -> MachineNote:
     )
 
 
-def _nothing(architecture: Architecture, machines: Sequence[Machine], pruned: Counter[str]) -> PlanError:
-    counts = ", ".join(sorted({str(each.devices) for each in machines}, key=int))
-    reasons = "; ".join(f"{reason} ({count})" for reason, count in pruned.most_common()) or "the space has none"
+def _nothing(architecture: Architecture, machines: Sequence[Machine], space: Space, pruned: Counter[str]) -> PlanError:
+    sizes = sorted({each.devices for each in machines})
+    counts = ", ".join(map(str, sizes))
+    reasons = [f"{reason} ({count})" for reason, count in pruned.most_common()] or [
+        f"{axis} {', '.join(map(str, degrees))} divides none of them"
+        for axis in ("tp", "pp", "dp", "cp")
+        if (degrees := getattr(space, axis)) and all(size % degree for size in sizes for degree in degrees)
+    ]
     return PlanError(
         Problem(
             where="plan",
             what=f"no plan of {architecture.name} on {counts} devices can run",
-            why=reasons,
+            why="; ".join(reasons) or "no product of the degrees that are tried is a number of devices",
             fix="Give other numbers of devices, or open the space",
         )
     )

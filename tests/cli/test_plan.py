@@ -79,7 +79,7 @@ def test_disaggregated(cli):
         (("--front", "speed,cost"), "unknown metric 'speed'"),
         (("--front", "ttft_s"), "1 different metrics"),
         (("--plan.engine", "vllm,sglang"), "2 engines"),
-        (("--plan.tp", "3"), "can run"),
+        (("--plan.tp", "3"), "can run: tp 3 divides none of them"),
         (("--objective", "speed"), "speed"),
         (("--batching", "continuous", "--objective", "energy"), "not modelled"),
     ],
