@@ -1,10 +1,11 @@
 """Ops whose cost is their traffic: norms, elementwise maps, rotary embedding, casts and views."""
 
+from abc import ABC
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xdsl.dialects.builtin import IntegerAttr, StringAttr
-from xdsl.ir import SSAValue
+from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, opt_prop_def, prop_def, result_def, traits_def, var_operand_def
 from xdsl.traits import Pure
 from xdsl.utils.exceptions import VerifyException
@@ -108,8 +109,35 @@ def _follow(kind: TensorType, lead: TensorType) -> list[Dim]:
     return [ours if ours.size is dim.size else Dim(dim.size) for ours, dim in zip(tail, kind.dims, strict=True)]
 
 
+class RowOp(PlacedOp, ABC):
+    """An op over rows: the last `dims` dims of its first operand, together.
+
+    Properties:
+        kind: Of the norm, `rms` or `layer`.
+        dims: Trailing dims that make a row; 1 where it is left out.
+    """
+
+    kind = prop_def(StringAttr)
+    dims = opt_prop_def(IntegerAttr)
+    label_attr = opt_prop_def(StringAttr, prop_name="label")
+
+    @property
+    def num_dims(self) -> int:
+        """How many trailing dims make a row."""
+        return self.dims.value.data if self.dims is not None else 1
+
+    def split_dims(self) -> tuple[Sequence[Dim], Sequence[Dim]]:
+        """Dims of the operand that count rows, and those of a row."""
+        dims = tensor(self.operands[0]).dims
+        return dims[: len(dims) - self.num_dims], dims[len(dims) - self.num_dims :]
+
+
+def _row_properties(kind: str, dims: int, label: str) -> dict[str, Attribute | None]:
+    return {"kind": StringAttr(kind), "dims": integer(dims) if dims != 1 else None, **label_property(label)}
+
+
 @irdl_op_definition
-class NormOp(PlacedOp):
+class NormOp(RowOp):
     """RMS or layer normalisation over the last `dims` dims, which every device must hold whole.
 
     Operands after the first are the scale and the bias, where the norm has them.
@@ -124,10 +152,7 @@ class NormOp(PlacedOp):
     """
 
     name = "model.norm"
-    kind = prop_def(StringAttr)
-    dims = opt_prop_def(IntegerAttr)
     groups = opt_prop_def(IntegerAttr)
-    label_attr = opt_prop_def(StringAttr, prop_name="label")
     x = operand_def(TensorType)
     params = var_operand_def(TensorType)
     res = result_def(TensorType)
@@ -138,19 +163,9 @@ class NormOp(PlacedOp):
         self, kind: str, x: SSAValue, *params: SSAValue, dims: int = 1, groups: int = 1, label: str = ""
     ) -> None:
         """Build with the inferred result type."""
-        properties = {
-            "kind": StringAttr(kind),
-            "dims": integer(dims) if dims != 1 else None,
-            "groups": integer(groups) if groups != 1 else None,
-            **label_property(label),
-        }
+        properties = _row_properties(kind, dims, label) | {"groups": integer(groups) if groups != 1 else None}
         super().__init__(operands=[x, params], properties=properties, result_types=[x.type])
         self.retype()
-
-    @property
-    def num_dims(self) -> int:
-        """How many trailing dims are normalised together."""
-        return self.dims.value.data if self.dims is not None else 1
 
     @property
     def num_groups(self) -> int:
@@ -160,9 +175,8 @@ class NormOp(PlacedOp):
     @property
     def row_axes(self) -> Axes:
         """The axes that split the rows of one group, whose devices have to exchange their sums."""
-        x = tensor(self.x)
-        row = x.dims[len(x.dims) - self.num_dims :] if self.num_groups == 1 and not x.partial else ()
-        return tuple(axis for dim in row for axis in dim.axes)
+        alone = self.num_groups == 1 and not tensor(self.x).partial
+        return tuple(axis for dim in self.split_dims()[1] for axis in dim.axes) if alone else ()
 
     def accept(self) -> Sequence[TensorType]:
         """The normalised dims are whole on every device, but for a first one of several groups."""
@@ -199,7 +213,7 @@ MOMENTS = {"rms": 1, "layer": 2}
 
 
 @irdl_op_definition
-class MomentsOp(PlacedOp):
+class MomentsOp(RowOp):
     """What a norm over split dims needs of each row: its sums, partial over the axes that split the row.
 
     Properties:
@@ -208,9 +222,6 @@ class MomentsOp(PlacedOp):
     """
 
     name = "model.moments"
-    kind = prop_def(StringAttr)
-    dims = opt_prop_def(IntegerAttr)
-    label_attr = opt_prop_def(StringAttr, prop_name="label")
     x = operand_def(TensorType)
     res = result_def(TensorType)
     traits = traits_def(Pure())
@@ -218,23 +229,13 @@ class MomentsOp(PlacedOp):
 
     def __init__(self, kind: str, x: SSAValue, *, dims: int = 1, label: str = "") -> None:
         """Build with the inferred result type."""
-        properties = {
-            "kind": StringAttr(kind),
-            "dims": integer(dims) if dims != 1 else None,
-            **label_property(label),
-        }
+        properties = _row_properties(kind, dims, label)
         super().__init__(operands=[x], properties=properties, result_types=[x.type])
         self.retype()
 
-    @property
-    def num_dims(self) -> int:
-        """How many trailing dims make a row."""
-        return self.dims.value.data if self.dims is not None else 1
-
     def infer(self) -> TensorType:
         """`[rows.., sums]` in fp32, partial over the axes of the row."""
-        x = tensor(self.x)
-        rows, row = x.dims[: len(x.dims) - self.num_dims], x.dims[len(x.dims) - self.num_dims :]
+        x, (rows, row) = tensor(self.x), self.split_dims()
         axes = tuple(axis for dim in row for axis in dim.axes)
         return x.with_format("fp32").with_dims([*rows, Dim(as_expr(_num_moments(self.kind.data)))], axes)
 
@@ -246,7 +247,7 @@ def _num_moments(kind: str) -> int:
 
 
 @irdl_op_definition
-class NormalizeOp(PlacedOp):
+class NormalizeOp(RowOp):
     """The rest of a norm whose rows are split: scales each row by its complete moments, wherever its parts are.
 
     Operands after the moments are the scale and the bias, where the norm has them.
@@ -257,9 +258,6 @@ class NormalizeOp(PlacedOp):
     """
 
     name = "model.normalize"
-    kind = prop_def(StringAttr)
-    dims = opt_prop_def(IntegerAttr)
-    label_attr = opt_prop_def(StringAttr, prop_name="label")
     x = operand_def(TensorType)
     moments = operand_def(TensorType)
     params = var_operand_def(TensorType)
@@ -271,23 +269,13 @@ class NormalizeOp(PlacedOp):
         self, kind: str, x: SSAValue, moments: SSAValue, *params: SSAValue, dims: int = 1, label: str = ""
     ) -> None:
         """Build with the inferred result type."""
-        properties = {
-            "kind": StringAttr(kind),
-            "dims": integer(dims) if dims != 1 else None,
-            **label_property(label),
-        }
+        properties = _row_properties(kind, dims, label)
         super().__init__(operands=[x, moments, params], properties=properties, result_types=[x.type])
         self.retype()
 
-    @property
-    def num_dims(self) -> int:
-        """How many trailing dims make a row."""
-        return self.dims.value.data if self.dims is not None else 1
-
     def accept(self) -> Sequence[TensorType]:
         """Moments are complete and placed as the rows, parameters as the row."""
-        x, moments = tensor(self.x).complete(), tensor(self.moments)
-        rows, row = x.dims[: len(x.dims) - self.num_dims], x.dims[len(x.dims) - self.num_dims :]
+        x, moments, (rows, row) = tensor(self.x).complete(), tensor(self.moments), self.split_dims()
         params = [
             param.with_dims(Dim(dim.size, like.axes) for dim, like in zip(param.dims, row, strict=True))
             for param in map(tensor, self.params)
