@@ -1,6 +1,11 @@
+"""What tests of commands share; makes `tests/` importable: test folders are not packages."""
+
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 @pytest.fixture

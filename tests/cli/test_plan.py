@@ -1,13 +1,11 @@
 import json
-import os
 import select
 import shlex
 import signal
-import subprocess
-import sys
 
 import pyarrow.parquet as pq
 import pytest
+from processes import start
 
 QUESTION = ("plan", "llama-3.1-8b", "--on", "h100-sxm", "--devices", "4", "--isl", "1000", "--osl", "100")
 NARROW = ("--batch", "8,32", "--plan.strategy", "megatron", "--plan.sub-batches", "1", "--plan.prefill-chunk", "4096")
@@ -230,20 +228,13 @@ def test_what_fits_nowhere_says_what_would_help(cli):
     assert "smaller formats (--plan.weights fp8 --plan.kv fp8) would make room" in text
 
 
-COMMAND = "import sys; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
 LONG = ("plan", "deepseek-v3", "--on", "h200-sxm,h100-sxm", "--devices", "128,256,512", "--isl", "4000", "--osl", "500")
 """Takes many seconds."""
 
 
 def interrupted(*options: str) -> tuple[int, str, list[str]]:
     """A long search in a process of its own, interrupted when it tells how far it is: exit status, stdout, stderr."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *LONG, *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "80"},
-    )
+    process = start(*LONG, *options)
     assert process.stderr is not None
     assert select.select([process.stderr], [], [], 120)[0]
     process.send_signal(signal.SIGINT)

@@ -4,30 +4,15 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from processes import start
 
-INTERRUPTIBLE = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
-"""A process that the shell started in the background, and all below it, ignore interrupts."""
-COMMAND = f"{INTERRUPTIBLE}; from gambrel.cli import main; sys.exit(main(sys.argv[1:]))"
 QUESTION = ("sweep", "llama-3.2-1b", "--batch", "1-64", "--isl", "64-2048*2", "--osl", "16,64", "--plan.tp", "1,2,3")
 MANY_PARTS = ("--part-rows", "24")
 """2304 rows in parts that each take some milliseconds."""
-
-
-def start(*args: str) -> subprocess.Popen:
-    """The command in a process group of its own, as a shell starts it."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *args],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
 
 def wait_for_parts(folder: Path, count: int, process: subprocess.Popen) -> None:
