@@ -118,9 +118,11 @@ def main() -> None:
     if args.sets:
         print("\n".join(["", *set_lines(found)]))
     if args.write:
-        if args.device or args.family:
-            parser.error("--write takes all devices and families")
-        splice(RESULTS, BEGIN, END, section(found, FAMILIES))
+        if args.device:
+            parser.error("--write takes all devices")
+        left = [title for name, title in FAMILIES.items() if args.family and name not in args.family]
+        remark = ["", f"Not run with the present parameters: {', '.join(left)}."] if left else []
+        splice(RESULTS, BEGIN, END, "\n".join([section(found, FAMILIES), *remark]))
 
 
 if __name__ == "__main__":
