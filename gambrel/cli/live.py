@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gambrel.cli.output import write_file
+from gambrel.cli.progress import working
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
 from gambrel.report.asked import Asked
 from gambrel.report.live import live_html
@@ -37,16 +38,17 @@ def live(
     """
     question = read_one(workload, plan, devices, "live")
     asked, planned = question.one()
-    text = live_html(
-        Asked(
-            model=model,
-            on=on,
-            workload=asked,
-            plan=planned,
-            devices=question.devices,
-            overrides=set,
-            allow_unpriced=allow_unpriced,
+    with working("working out the page"):
+        text = live_html(
+            Asked(
+                model=model,
+                on=on,
+                workload=asked,
+                plan=planned,
+                devices=question.devices,
+                overrides=set,
+                allow_unpriced=allow_unpriced,
+            )
         )
-    )
     write_file(output, text)
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")

@@ -55,6 +55,23 @@ class ProgressLine:
 
 
 @contextmanager
+def working(on: str) -> Generator[None]:
+    """Says on stderr what a command works on whose steps cannot be counted, once it has taken QUIET_S."""
+    timer = threading.Timer(min(QUIET_S, threading.TIMEOUT_MAX), _say, (sys.stderr, f"{on} ...\n"))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _say(stream: TextIO, text: str) -> None:
+    stream.write(text)
+    stream.flush()
+
+
+@contextmanager
 def watching() -> Generator[Watch]:
     """A watch that shows on stderr how far it is; the line is ended whatever happens."""
     line = ProgressLine(sys.stderr)

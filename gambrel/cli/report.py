@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gambrel.cli.output import write_file
+from gambrel.cli.progress import working
 from gambrel.cli.question import Counts, PlanOptions, Question, Repeated, WorkloadOptions, read_question
 from gambrel.cli.ranges import parse_count
 from gambrel.errors import Problem, UsageError
@@ -55,9 +56,11 @@ def report(
         if question.columns or question.devices or set or allow_unpriced:
             why = "a folder of results says itself what was asked"
             raise UsageError(Problem(where="--on", what="is missing", why=why, fix="Name a machine: --on h100-sxm"))
-        text = _of_folder(Path(target), chosen)
+        with working("working out the report"):
+            text = _of_folder(Path(target), chosen)
     else:
-        text = report_html(_of_question(target, on, question, set, allow_unpriced, chosen))
+        with working("working out the report"):
+            text = report_html(_of_question(target, on, question, set, allow_unpriced, chosen))
     write_file(output, text)
     print(f"{output}: {len(text.encode()) / 1e6:.1f} MB")
 

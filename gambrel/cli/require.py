@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from gambrel.cli.amounts import read_amount
 from gambrel.cli.output import print_json, print_report
 from gambrel.cli.plan import Limit
+from gambrel.cli.progress import working
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
 from gambrel.errors import PlanError, Problem, UsageError
 from gambrel.search.metrics import ASKED
@@ -59,16 +60,17 @@ def require(
     )
     question = read_one(workload, plan, devices, "require")
     asked, planned = question.one()
-    found = ask_require(
-        model,
-        on,
-        targets,
-        plan=planned,
-        workload=asked,
-        devices=question.devices,
-        overrides=set,
-        allow_unpriced=allow_unpriced,
-    )
+    with working("looking for what would be enough"):
+        found = ask_require(
+            model,
+            on,
+            targets,
+            plan=planned,
+            workload=asked,
+            devices=question.devices,
+            overrides=set,
+            allow_unpriced=allow_unpriced,
+        )
     if format == "json":
         print_json(found.to_dict())
         return

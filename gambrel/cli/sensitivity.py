@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from gambrel.cli.output import print_json, print_report
+from gambrel.cli.progress import working
 from gambrel.cli.question import Counts, PlanOptions, Repeated, WorkloadOptions, read_one
 from gambrel.search.metrics import MetricName
 from gambrel.search.sensitivity import sensitivity as ask_sensitivity
@@ -38,16 +39,17 @@ def sensitivity(
     """
     question = read_one(workload, plan, devices, "sensitivity")
     asked, planned = question.one()
-    found = ask_sensitivity(
-        model,
-        on,
-        metric,
-        plan=planned,
-        workload=asked,
-        devices=question.devices,
-        overrides=set,
-        allow_unpriced=allow_unpriced,
-    )
+    with working("working out the slopes"):
+        found = ask_sensitivity(
+            model,
+            on,
+            metric,
+            plan=planned,
+            workload=asked,
+            devices=question.devices,
+            overrides=set,
+            allow_unpriced=allow_unpriced,
+        )
     if format == "json":
         print_json(found.to_dict())
         return

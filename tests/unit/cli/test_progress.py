@@ -1,6 +1,7 @@
+import time
 from io import StringIO
 
-from gambrel.cli.progress import ProgressLine, progress_text
+from gambrel.cli.progress import ProgressLine, progress_text, working
 from gambrel.search.sweep import Progress
 
 
@@ -50,3 +51,14 @@ def test_long_times_are_in_minutes_and_hours() -> None:
         return progress_text(Progress(rows=1, found=0, total=round(seconds) + 1, seconds=1.0)).rpartition(", ")[2]
 
     assert [left(99), left(600), left(7200)] == ["99 s left", "10 min left", "2 h 0 min left"]
+
+
+def test_a_step_that_cannot_be_counted_is_named_once_it_takes_long(monkeypatch, capsys):
+    monkeypatch.setattr("gambrel.cli.progress.QUIET_S", 0.0)
+    with working("thinking"):
+        time.sleep(0.2)
+    assert capsys.readouterr() == ("", "thinking ...\n")
+    monkeypatch.setattr("gambrel.cli.progress.QUIET_S", 60.0)
+    with working("thinking"):
+        pass
+    assert capsys.readouterr() == ("", "")
