@@ -23,7 +23,7 @@ from benchmarks.accuracy.fit_targets import CHOICES, FIXED, TARGETS, Target
 from benchmarks.accuracy.profile_text import Fitted, render, splice
 from gambrel.calibration.fit import maximise, with_effect
 from gambrel.calibration.priors import CEILINGS, FLOORS, HOP_S, REACH, SPREAD, SPREADS, TILES, Prior
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters, variant_defaults
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.grouping import grouping
 from gambrel.cost.kernel import Attention, Gemm, Transfer
@@ -102,7 +102,7 @@ def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Optio
 
 
 def _rules_of(option: Mapping[str, float]) -> Mapping[str, float]:
-    return {name: x for name, x in option.items() if name in parameters.RULES or name in TILES}
+    return {name: x for name, x in option.items() if name in variant_defaults.RULES or name in TILES}
 
 
 def fit(
@@ -160,7 +160,7 @@ def prior_of(target: Target, family: str, device: Device, only: Sequence[str]) -
     prior = before(target, family, device, only)
     prior = {name: HOP_S if np.isnan(value) else value for name, value in prior.items()}
     prior.update(target.start)
-    fixed = (*FIXED.get(target.base, ()), *target.absent, *parameters.RULES)
+    fixed = (*FIXED.get(target.base, ()), *target.absent, *variant_defaults.RULES)
     return {name: x for name, x in prior.items() if x > 0 and name not in fixed and (not only or name in only)}
 
 
@@ -182,11 +182,11 @@ def _start(target: Target, family: str, device: Device, only: Sequence[str]) -> 
         stem, variants = f"collective_{link.name}", _variant(plain, f"collective_{link.name}")
         default, facts = collective_default(link, variants), known_of_library(link, variants, library)
     if not (only or library or target.variants):
-        return parameters.resolve(default, replace(device, parameters={}), stem, variants, "", facts)
-    differs = facts or family in parameters.LIBRARIES
+        return lookup.resolve(default, replace(device, parameters={}), stem, variants, "", facts)
+    differs = facts or family in variant_defaults.LIBRARIES
     left_out = () if only else (family, plain) if differs else (family,)
     known = replace(device, parameters={k: v for k, v in device.parameters.items() if k not in left_out})
-    return parameters.resolve(default, known, stem, variants, library, facts)
+    return lookup.resolve(default, known, stem, variants, library, facts)
 
 
 def link_of(target: Target, device: Device) -> Link:

@@ -11,7 +11,7 @@ from gambrel.calibration.ops.gemm import ISSUED
 from gambrel.calibration.ops.memory_bound import STREAMS
 from gambrel.calibration.priors import TILES
 from gambrel.cost.engines.grouping import GROUPINGS
-from gambrel.cost.engines.parameters import stream_variants
+from gambrel.cost.engines.variants import stream_variants
 
 FIXED = {
     "gemm": ("sustained_after",),

@@ -4,7 +4,7 @@ import numpy as np
 
 from gambrel.cost.engines import Grade, parameter_grade
 from gambrel.cost.engines.grouping import grouping
-from gambrel.cost.engines.parameters import attention_variants, format_variants, product_variants, stream_variants
+from gambrel.cost.engines.variants import attention_variants, format_variants, product_variants, stream_variants
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, Kernel, MemoryBound, Scan, Transfer
 from gambrel.cost.roofline import widest_link
 from gambrel.hardware.device import Device

@@ -1,16 +1,17 @@
 """What is known of engine parameters before a fit: where they lie, how far they may spread, what they cannot be."""
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, NamedTuple, cast
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, cast
 
 import numpy as np
 
 from gambrel.calibration.families import families
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import parameters, variant_defaults
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.cpu import DEFAULTS as CPU_DEFAULTS
-from gambrel.cost.engines.parameters import parameter_grade
+from gambrel.cost.engines.lookup import parameter_grade, resolve
+from gambrel.cost.engines.variants import achievable_variants
 from gambrel.cost.kernel import (
     Array,
     Attention,
@@ -121,6 +122,10 @@ UNSURE = 1.5
 """How much wider the prior is where it is the engine's defaults, which are no device's of this generation."""
 
 
+Achievable = Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound
+"""Kernels that the engine `roofline` prices."""
+
+
 class Prior(NamedTuple):
     """A log-normal prior over some parameters; all arrays in ln, one value a name."""
 
@@ -147,29 +152,20 @@ class Prior(NamedTuple):
 
 def parameter_family(kernel: Kernel, device: Device) -> str:
     """The family under which parameters of such kernels are written: the most specific, for no particular library."""
-    if device.engine == "roofline" and not isinstance(kernel, Transfer):
+    if _is_achievable(kernel, device):
         return _achievable_lookup(kernel, device)[-1]
     return next(name for name in reversed(families(kernel, device)) if "@" not in name)
 
 
 def current_values(kernel: Kernel, device: Device, library: str = "") -> dict[str, float]:
     """The parameters that price a kernel on a device as its profile stands, with defaults for those that it lacks."""
-    given: dict[str, float] = {}
-    default = _defaults(kernel, device)
-    names = [field.name for field in fields(default)]
-    for name in names:
-        given[name] = float(np.asarray(getattr(default, name)))
-    lookup = _lookup(kernel, device, library)
-    software = parameters.software_values(default, [name for name in lookup if "@" not in name], library)
-    given |= {name: float(np.asarray(x)) for name, x in software.items() if name in names}
-    for family in lookup:
-        if "@" not in family:
-            for each in (family, f"{family}@{library}"):
-                given |= {name: float(x) for name, x in parameters.variant_values(default, each).items()}
-        found = dict(known_of(kernel, device, library)) if library and family == lookup[-1] else {}
-        found |= device.parameters.get(family, {})
-        given |= {name: float(np.asarray(x)) for name, x in found.items() if name in names}
-    return given
+    achieved = _is_achievable(kernel, device)
+    names = _achievable_lookup(kernel, device) if achieved else families(kernel, device)
+    stem, *rest = (name for name in names if "@" not in name)
+    variants = [name.removeprefix(f"{stem}_") for name in rest]
+    known = known_of(kernel, device, library) if isinstance(kernel, Transfer) else None
+    p = resolve(_defaults(kernel, device), device, stem, variants, "" if achieved else library, known)
+    return {name: float(np.asarray(value)) for name, value in asdict(p).items()}
 
 
 def known_of(kernel: Kernel, device: Device, library: str) -> Mapping[str, Number]:
@@ -177,7 +173,7 @@ def known_of(kernel: Kernel, device: Device, library: str) -> Mapping[str, Numbe
     if isinstance(kernel, Transfer):
         link = widest_link(kernel, device)
         return known_of_library(link, kernel.op, library) if link else {}
-    return parameters.LIBRARIES.get(f"{parameter_family(kernel, device)}@{library}", {})
+    return variant_defaults.LIBRARIES.get(f"{parameter_family(kernel, device)}@{library}", {})
 
 
 def prior_of(kernel: Kernel, device: Device) -> Prior:
@@ -192,7 +188,7 @@ def prior_of(kernel: Kernel, device: Device) -> Prior:
         plain = current_values(kernel, replace(device, parameters={}))
         values = {name: ACHIEVABLE[name] if value == plain[name] else value for name, value in values.items()}
     # What `packing` is on a host is a rate.
-    fixed = FIXED if device.engine == "cpu" else (*FIXED, *parameters.RULES)
+    fixed = FIXED if device.engine == "cpu" else (*FIXED, *variant_defaults.RULES)
     values = {name: value for name, value in values.items() if value > 0 and name not in fixed}
     on_host = device.engine == "cpu"
     spreads = {**(dict.fromkeys(values, 0.8) | CPU_SPREADS if on_host else SPREADS)}
@@ -213,8 +209,13 @@ def some_kinds(values: Mapping[str, float], known: tuple[str, ...]) -> Prior:
     return Prior(names, centre, spread, centre - WIDE, centre + WIDE)
 
 
+def _is_achievable(kernel: Kernel, device: Device) -> TypeGuard[Achievable]:
+    """Whether the engine `roofline` prices a kernel."""
+    return device.engine == "roofline" and not isinstance(kernel, Transfer)
+
+
 def _stem(kernel: Kernel, device: Device) -> str:
-    return "roofline" if parameter_family(kernel, device).startswith("roofline") else families(kernel, device)[0]
+    return "roofline" if _is_achievable(kernel, device) else families(kernel, device)[0]
 
 
 def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
@@ -231,17 +232,8 @@ def _defaults(kernel: Kernel, device: Device) -> "DataclassInstance":
     return cast("DataclassInstance", parameters.DEFAULTS[stem])
 
 
-def _achievable_lookup(
-    kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | MemoryBound, device: Device
-) -> tuple[str, ...]:
+def _achievable_lookup(kernel: Achievable, device: Device) -> tuple[str, ...]:
     """Families of the engine `roofline`, the specific last."""
     if not isinstance(kernel, MemoryBound):
         kernel = replace(kernel, rate=resolve_rate(device, kernel.rate))
-    return ("roofline", *(f"roofline_{each}" for each in parameters.achievable_variants(kernel)))
-
-
-def _lookup(kernel: Kernel, device: Device, library: str) -> tuple[str, ...]:
-    if device.engine == "roofline" and not isinstance(kernel, Transfer):
-        return _achievable_lookup(kernel, device)
-    plain = [name for name in families(kernel, device) if "@" not in name]
-    return tuple(each for name in plain for each in ((name, f"{name}@{library}") if library else (name,)))
+    return ("roofline", *(f"roofline_{each}" for each in achievable_variants(kernel)))

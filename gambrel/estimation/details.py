@@ -8,7 +8,7 @@ import numpy as np
 from gambrel.calibration.operation import Call
 from gambrel.calibration.predict import Answer, answer_call
 from gambrel.cost.engines.libraries import with_libraries
-from gambrel.cost.engines.parameters import Grade
+from gambrel.cost.engines.lookup import Grade
 from gambrel.cost.kernel import Kernel
 from gambrel.cost.program import CACHED
 from gambrel.cost.rates import rates_of

@@ -12,7 +12,7 @@ from gambrel.cost.engines.gpu_gemm import gemm
 from gambrel.cost.engines.gpu_grouped_gemm import grouped_gemm, loop_device
 from gambrel.cost.engines.gpu_memory_bound import memory_bound
 from gambrel.cost.engines.gpu_scan import scan
-from gambrel.cost.engines.parameters import Grade, parameter_grade
+from gambrel.cost.engines.lookup import Grade, parameter_grade
 from gambrel.cost.engines.parts import COLD, Parts, Residency, to_cost
 from gambrel.cost.kernel import (
     Attention,

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import Parts
+from gambrel.cost.engines.variants import achievable_variants
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Scan
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -22,7 +23,7 @@ def achievable(kernel: Gemm | Convolution | GroupedGemm | Attention | Scan | Mem
         PlanError: No rate for the kernel's number format.
     """
     streaming = isinstance(kernel, MemoryBound)
-    p = parameters.resolve(parameters.Roofline(), device, "roofline", parameters.achievable_variants(kernel))
+    p = lookup.resolve(parameters.Roofline(), device, "roofline", achievable_variants(kernel))
     # The achievable share of the matrix peak says nothing about the vector units.
     peak = device.vector_flops_per_s if streaming else p.compute_efficiency * matrix_rate(device, kernel.rate)
     compute = kernel_flops(kernel) / peak

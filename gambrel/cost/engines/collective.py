@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.parts import Parts
 from gambrel.cost.kernel import Number, Transfer
@@ -67,7 +67,7 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     link = replace(level.link, latency_s=level.link.latency_s / share)
     known = known_of_library(link, kernel.op, kernel.library)
     default = collective_default(link, kernel.op)
-    p = parameters.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library, known)
+    p = lookup.resolve(default, device, f"collective_{link.name}", kernel.op, kernel.library, known)
     p = replace(p, **{name: getattr(p, name) * share for name in START_UPS})
     sharers = level.inner * (np.maximum(members, 2.0) / 2.0 if link.topology == "bus" else 1.0)
     bandwidth = link.bandwidth_bytes_per_s / np.power(sharers, p.sharing)

@@ -14,8 +14,9 @@ import numpy as np
 
 from gambrel.cost.engines.gpu_scan import CONVOLUTIONS
 from gambrel.cost.engines.grouping import grouping
-from gambrel.cost.engines.parameters import attention_variants, format_variants, resolve, stream_variants
+from gambrel.cost.engines.lookup import resolve
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cached_share, p_norm
+from gambrel.cost.engines.variants import attention_variants, format_variants, stream_variants
 from gambrel.cost.kernel import Attention, Convolution, Gemm, GroupedGemm, MemoryBound, Number, Scan
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.grouping import FEW, GROUPINGS, MQA_GROUP
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, memory_seconds
+from gambrel.cost.engines.variants import sized_variants
 from gambrel.cost.kernel import Array, Attention, Number
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -96,8 +97,8 @@ class Work(NamedTuple):
 
 def _split(kernel: Attention, device: Device, group: Array, grouping: str, residency: Residency) -> Parts:
     """The time of the library's splits, with the parameters of one group class."""
-    variants = parameters.sized_variants(grouping, kernel)
-    p = parameters.resolve(parameters.Decode(), device, "attention_decode", variants, kernel.library)
+    variants = sized_variants(grouping, kernel)
+    p = lookup.resolve(parameters.Decode(), device, "attention_decode", variants, kernel.library)
     loop = p.cache_share * device.cache_bytes if residency.activations_hot else 0.0
     share = looped_share(kernel_bytes(kernel), loop)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units

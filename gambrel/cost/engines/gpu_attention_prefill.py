@@ -5,8 +5,9 @@ Legend: b sequences, h query heads, S new tokens, L keys of one query tile, d an
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, p_norm
+from gambrel.cost.engines.variants import sized_variants
 from gambrel.cost.kernel import Array, Attention, Number
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -50,8 +51,8 @@ def attention_prefill(kernel: Attention, device: Device, residency: Residency = 
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.sized_variants(kernel.rate, kernel)
-    p = parameters.resolve(parameters.Prefill(), device, "attention_prefill", variants, kernel.library)
+    variants = sized_variants(kernel.rate, kernel)
+    p = lookup.resolve(parameters.Prefill(), device, "attention_prefill", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     moved = kernel_bytes(kernel)
     loop = p.cache_share * device.cache_bytes if residency.activations_hot else 0.0

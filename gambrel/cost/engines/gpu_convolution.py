@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.gpu_gemm import Points, Rates, tiled_seconds
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, cached_share, issued
 from gambrel.cost.kernel import Array, Convolution, Gemm, Number
@@ -45,7 +45,7 @@ def convolution(kernel: Convolution, device: Device, residency: Residency = COLD
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    p = parameters.resolve(parameters.Convolution(), device, "convolution", kernel.rate, kernel.library)
+    p = lookup.resolve(parameters.Convolution(), device, "convolution", kernel.rate, kernel.library)
     peak = matrix_rate(device, kernel.rate)
     seconds = _direct(kernel, device, p, residency)
     compute = kernel_flops(kernel) / (p.compute_efficiency * peak)

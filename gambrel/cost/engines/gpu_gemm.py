@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
-from gambrel.cost.engines.parameters import NARROW
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, issued, memory_seconds, p_norm
+from gambrel.cost.engines.variants import NARROW, product_variants
 from gambrel.cost.kernel import Array, Gemm, Number
 from gambrel.cost.roofline import kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -99,8 +99,8 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.product_variants(kernel)
-    p = parameters.resolve(parameters.gemm_defaults(device), device, "gemm", variants, kernel.library)
+    variants = product_variants(kernel)
+    p = lookup.resolve(parameters.gemm_defaults(device), device, "gemm", variants, kernel.library)
     rates = Rates(
         units=device.num_units,
         flops=p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units,

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import (
     COLD,
     Parts,
@@ -18,6 +18,7 @@ from gambrel.cost.engines.parts import (
     memory_seconds,
     p_norm,
 )
+from gambrel.cost.engines.variants import NARROW, format_variants
 from gambrel.cost.kernel import GroupedGemm, Number
 from gambrel.cost.roofline import kernel_bytes, kernel_flops, matrix_rate
 from gambrel.hardware.device import Device
@@ -56,8 +57,8 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     Raises:
         PlanError: No rate for the kernel's number format.
     """
-    variants = parameters.format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
-    p = parameters.resolve(parameters.GroupedGemm(), device, "grouped_gemm", variants, kernel.library)
+    variants = format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
+    p = lookup.resolve(parameters.GroupedGemm(), device, "grouped_gemm", variants, kernel.library)
     flops = p.compute_efficiency * matrix_rate(device, kernel.rate) / device.num_units
     bandwidth = p.memory_efficiency * device.memory_bandwidth_bytes_per_s
     offered = kernel.rows if kernel.offered_rows is None else kernel.offered_rows
@@ -102,7 +103,7 @@ def _load_seconds(kernel: GroupedGemm, device: Device, tile: Number, p: paramete
     aligned = np.mod(kernel.k, ALIGNED) == 0.0
     rate = p.load_bytes_per_clock_per_unit * device.clock_hz * np.where(aligned, 1.0, p.unaligned_load_share)
     load = np.maximum((tile * kernel.a_bytes + p.tile_columns * kernel.b_bytes) / rate, p.slice_latency / 64.0)
-    if kernel.b_bytes < kernel.a_bytes * parameters.NARROW:
+    if kernel.b_bytes < kernel.a_bytes * NARROW:
         load = np.maximum(load, p.tile_columns / (p.unpack_per_clock_per_unit * device.clock_hz))
     return load
 

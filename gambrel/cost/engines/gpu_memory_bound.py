@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import (
     COLD,
     Parts,
@@ -15,6 +15,7 @@ from gambrel.cost.engines.parts import (
     memory_seconds,
     p_norm,
 )
+from gambrel.cost.engines.variants import stream_variants
 from gambrel.cost.kernel import MemoryBound, Number
 from gambrel.cost.roofline import kernel_bytes
 from gambrel.hardware.device import Device
@@ -52,8 +53,8 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     Source: S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009, with the ramp of `memory_seconds` and
     a ceiling for instructions (section 3 there); parameters are fitted, see docs/explanation/cost-model.md.
     """
-    variants = parameters.stream_variants(kernel.op)
-    p = parameters.resolve(parameters.MemoryBound(), device, "memory_bound", variants, kernel.library)
+    variants = stream_variants(kernel.op)
+    p = lookup.resolve(parameters.MemoryBound(), device, "memory_bound", variants, kernel.library)
     rates = Rates(
         memory=p.memory_efficiency * device.memory_bandwidth_bytes_per_s,
         cache=cache_bytes_per_s(device, p.cache_bytes_per_clock_per_unit),

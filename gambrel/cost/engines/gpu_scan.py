@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.parts import COLD, Parts, Residency, cache_bytes_per_s, looped_share, memory_seconds
 from gambrel.cost.kernel import Number, Scan
 from gambrel.cost.roofline import kernel_bytes, matrix_rate
@@ -45,7 +45,7 @@ def scan(kernel: Scan, device: Device, residency: Residency = COLD) -> Parts:
         PlanError: No rate for the kernel's number format.
     """
     default = parameters.SCANS.get(kernel.variant, parameters.Scan())
-    p = parameters.resolve(default, device, "scan", kernel.variant, kernel.library)
+    p = lookup.resolve(default, device, "scan", kernel.variant, kernel.library)
     tokens = np.maximum(np.asarray(kernel.tokens, dtype=np.float64), 1.0)
     chunks = np.ceil(tokens / kernel.chunk)
     blocks = np.maximum(np.asarray(kernel.blocks, dtype=np.float64), 1.0)

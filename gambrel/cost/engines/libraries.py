@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from gambrel.cost.engines.attention_defaults import ATTENTION
 from gambrel.cost.engines.collective_defaults import known_of_libraries
-from gambrel.cost.engines.parameters import LIBRARIES, LIBRARY_DEFAULTS
+from gambrel.cost.engines.variant_defaults import LIBRARIES, LIBRARY_DEFAULTS
 from gambrel.hardware.device import Device, Number
 
 

@@ -1,43 +1,25 @@
-"""Parameters of the engines: physical constants of a device family, their defaults, and how well they are known.
+"""Parameters of the engines: physical constants of a device family, and their vendor-neutral defaults.
 
-A profile gives them per family (`parameters: {gemm: {launch: 2.0 us}}`) and, where a number format, an operation or a
-kernel class behaves differently, per variant (`gemm_fp8`, `attention_decode_mha`, `collective_nvlink_all_gather`). Each
-of them may also be given for one library, whose kernels are its own: `gemm_fp8@vllm`. Lookup goes from the variant to
-the family to the default, the kernel's library first at each step. The defaults are no device's: they lie between the
-values that were fitted on NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
+A profile gives them per family (`parameters: {gemm: {launch: 2.0 us}}`), per variant and per library, which
+`gambrel.cost.engines.lookup` reads. The defaults are no device's: they lie between the values that were fitted on
+NVIDIA A100, H100, H200, B200 and L40S, so an unknown GPU is priced like a middling one.
 
 Source of every default that names none: near the geometric mean over the four generations that were fitted on the open
 kernel measurements of aiconfigurator 0.12.0 and Vidur, see docs/explanation/cost-model.md.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass
 
 import numpy as np
 
-from gambrel.cost.engines.attention_defaults import ATTENTION
-from gambrel.cost.engines.grouping import GROUPINGS
-from gambrel.cost.kernel import Attention
-from gambrel.cost.kernel import Convolution as ConvolutionKernel
-from gambrel.cost.kernel import Gemm as Product
-from gambrel.cost.kernel import GroupedGemm as GroupedProduct
-from gambrel.cost.kernel import MemoryBound as Stream
-from gambrel.cost.kernel import Scan as ScanKernel
 from gambrel.hardware.device import Device, Number
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 HOST_CALL_S, HOST_LEAD_S = 27e-6, 14e-6
 """Seconds of a host to issue the addition of two tensors by itself through PyTorch, and those before its kernel starts.
 
 Source: near the geometric means over the hosts of NeuSight's measurements on NVIDIA GPUs (20 to 45 us, 13 to 22 us).
 """
-
-Grade = Literal["datasheet", "transferred", "calibrated"]
-"""Whether parameters are defaults, come from a sibling of the generation, or were fitted on this device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,165 +357,6 @@ DEFAULTS = {
 }
 """The parameter families and their vendor-neutral values."""
 
-NO_SPLIT = {"split_overhead": 30e-6}
-"""Products whose kernels do not split k: a split costs more than it can save."""
-
-FORMAT_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "gemm_fp8": {"launch": 1.0e-6, "compute_efficiency": 0.66, "quantize_launch": 3.6e-6},
-    "gemm_fp8_block": {"quantize_row_time": 0.11e-6, **NO_SPLIT},
-    "gemm_nvfp4": {"quantize_launch": 4.5e-6, "quantize_row_time": 0.08e-6, **NO_SPLIT},
-}
-"""What kernels of a number format have where neither the library nor the device's profile says. Source: between the
-values that were fitted on Hopper, Blackwell and Ada."""
-
-FEW_LAUNCHES = {"launch": 2.0e-6}
-"""Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
-
-LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "gemm_fp8@vllm": {"quantize_row_time": 1.1e-6, "tile_search": 0.0},
-    "gemm_fp8@sglang": {"quantize_row_time": 0.11e-6, "split_overhead": 8e-6},
-    "gemm_fp8@trtllm": {"quantize_row_time": 0.015e-6},
-    "gemm_nvfp4@sglang": {"quantize_launch": 3.0e-6},
-    "gemm_fp8_block@vllm-eager": {"issue_floor": 120e-6},
-    "gemm_fp8_block@vllm-cutlass-eager": {"issue_floor": 165e-6},
-    "gemm_fp8_block@vllm-deepgemm-eager": {"issue_floor": 120e-6},
-    "gemm_fp8_block@vllm-flashinfer-eager": {"issue_floor": 58e-6},
-    "gemm_fp8_block@vllm-triton-eager": {"issue_floor": 300e-6},
-    "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
-    "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
-    "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
-    "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
-}
-"""What a library's kernels have on any device whose profile does not say: how many kernels a call is, who quantises its
-rows, whether k is split, and what a host takes to issue it are the software's. Source: near the mean over the
-generations on which each was fitted."""
-
-LIBRARIES: Mapping[str, Mapping[str, Number]] = {
-    "scan_gdn@vllm-flashinfer": {"fused": 1.0},
-}
-"""What is known of a library's kernels on every device, where its profile does not say otherwise; that of collectives
-depends on the link, see `gambrel.cost.engines.collective_defaults`.
-
-Source: FlashInfer 0.3, the gated delta rule for Hopper and Blackwell: one kernel walks through the chunks.
-"""
-
-VARIANTS: dict[str, Mapping[str, float]] = {
-    **ATTENTION,
-    "gemm_fp32": {
-        "wave_overhead": 0.65e-6,
-        "compute_efficiency": 0.83,
-        "load_bytes_per_clock_per_unit": 20.0,
-        "cache_bytes_per_clock_per_unit": 5.0,
-        "overlap_norm": 2.0,
-        "wave_hardness": 0.5,
-        "sustained_share": 0.92,
-        "split_overhead": 5e-6,
-        "least_tile": 32.0,
-    },
-    "gemm_fp32_batched": {
-        "wave_overhead": 0.25e-6,
-        "overlap_norm": 3.2,
-        "wave_hardness": 0.7,
-        "split_overhead": 35e-6,
-        "least_tile": 72.0,
-    },
-    "memory_bound_activation": {"access_bytes_per_clock_per_unit": 8.5},
-    "memory_bound_norm": {
-        "launch": 3e-6,
-        "second_pass": 1.25,
-        "access_bytes_per_clock_per_unit": 12.0,
-        "overlap_norm": 2.0,
-    },
-    "memory_bound_softmax": {
-        "second_pass": 2.5,
-        "long_row": 1024.0,
-        "rows_in_flight": 2.0,
-        "access_bytes_per_clock_per_unit": 40.0,
-    },
-    "memory_bound_embedding": {"access_bytes_per_clock_per_unit": 2.3},
-}
-"""What the `gpu` engine takes for a variant, in place of the family's values, where a profile does not say; of
-attention also for libraries.
-
-Source: those of attention, see `gambrel.cost.engines.attention_defaults`; others near the geometric means of fits on
-half of the shape sites: fp32 products, which run on the vector units of most devices, on P100, V100, T4, A100 and H100
-of NeuSight; activation, norm and embedding on A100, H100 and A40 of Vidur, whose kernels (vLLM's SwiGLU and RMS norm,
-PyTorch's embedding) move one element an instruction; softmax on those of NeuSight, where a row of up to 1024 elements
-stays in the registers of a block.
-"""
-
-RULES = frozenset(
-    (
-        *("tile_search", "fused", "packing", "window_skipped"),
-        *("split_waves", "most_splits", "split_search", "split_history", "split_always"),
-        *("heads_per_block", "window_apart"),
-    )
-)
-"""Parameters that are rules of a library, not rates: a fit tries them or keeps them."""
-
-NARROW = 0.75
-"""Weights of less than this share of the activations' width are widened before they are multiplied."""
-
-P = TypeVar("P", bound="DataclassInstance")
-
-
-def resolve(
-    default: P,
-    device: Device,
-    family: str,
-    variant: str | Sequence[str],
-    library: str = "",
-    known: Mapping[str, Number] | None = None,
-) -> P:
-    """The parameters of a family on a device, the most specific that its profile gives for each.
-
-    Args:
-        default: What holds where the profile gives nothing.
-        device: Whose profile.
-        family: For example `gemm`.
-        variant: For example `fp8`; of several, later ones are more specific.
-        library: Whose kernels run; empty for none in particular.
-        known: What is known of that library's kernels on every device; None for what LIBRARIES says.
-
-    Returns:
-        `default` with, in rising order: FORMAT_DEFAULTS and LIBRARY_DEFAULTS; what the profile gives for `family` and
-        `family@library`; then for each variant what the engine takes for it, and for the library's kernels, and the
-        same two. What is known of a library's kernels stands before what the profile gives for them, and after all that
-        it gives for others.
-    """
-    variants = (variant,) if isinstance(variant, str) else variant
-    chain = (family, *(f"{family}_{each}" for each in variants))
-    given = software_values(default, chain, library)
-    for name in chain:
-        given |= {**variant_values(default, name), **variant_values(default, f"{name}@{library}")}
-        given |= device.parameters.get(name, {})
-        if library:
-            own = f"{name}@{library}"
-            facts = LIBRARIES.get(own, {}) if known is None else known
-            given |= facts if known is None or name == chain[-1] else {}
-            given |= device.parameters.get(own, {})
-    fitting = {field.name for field in fields(default)}
-    return replace(default, **{name: value for name, value in given.items() if name in fitting})
-
-
-def software_values(default: object, chain: Sequence[str], library: str) -> dict[str, Number]:
-    """What kernels of a number format and of a library have where no profile says, the specific families last."""
-    if not is_gpu(default):
-        return {}
-    of_format = {key: value for name in chain for key, value in FORMAT_DEFAULTS.get(name, {}).items()}
-    of_library = {key: x for name in chain for key, x in LIBRARY_DEFAULTS.get(f"{name}@{library}", {}).items()}
-    return {**of_format, **of_library}
-
-
-def variant_values(default: object, name: str) -> Mapping[str, Number]:
-    """What the engine takes for a variant; nothing where the values are another engine's."""
-    return VARIANTS.get(name, {}) if is_gpu(default) else {}
-
-
-def is_gpu(default: object) -> bool:
-    """Whether parameters are those of the `gpu` engine, and of collectives; other engines have their own."""
-    return type(default) in map(type, DEFAULTS.values())
-
 
 def gemm_defaults(device: Device) -> Gemm:
     """The defaults of `gemm` on a device: a wave costs the less, the faster its units multiply.
@@ -547,89 +370,3 @@ def gemm_defaults(device: Device) -> Gemm:
     rates = [device.matrix_flops_per_s[rate] for rate in ("bf16", "fp16") if rate in device.matrix_flops_per_s]
     per_unit = (rates[0] if rates else device.vector_flops_per_s) / device.num_units
     return Gemm(wave_overhead=np.minimum(2e-6, 1e-6 * np.power(7.5e12 / np.maximum(per_unit, 1.0), 1.8)))
-
-
-def format_variants(rate: str, a_bytes: float, b_bytes: float) -> tuple[str, ...]:
-    """Variants of a product's number format, the specific last: `fp8`, `fp8_block`; `bf16`, `bf16_w4`.
-
-    Operands of a fractional width carry a scale per block; weights narrower than the activations are widened in the
-    kernel (`_w4`: four bits).
-    """
-    names = [rate]
-    if rate == "fp8" and a_bytes > 1.0:
-        names.append("fp8_block")
-    if b_bytes < NARROW * a_bytes:
-        names.append(f"{rate}_w{int(8 * b_bytes)}")
-    return tuple(names)
-
-
-def product_variants(kernel: Product) -> tuple[str, ...]:
-    """Variants of a product, the specific last: those of its format, and `fp32_batched` for several products."""
-    names = format_variants(kernel.rate, kernel.a_bytes, kernel.b_bytes)
-    return (*names, f"{names[-1]}_batched") if np.all(np.asarray(kernel.batch) > 1.0) else names
-
-
-def stream_variants(op: str) -> tuple[str, ...]:
-    """Variants of a memory-bound op, the specific last: an activation is elementwise too."""
-    return ("elementwise", op) if op == "activation" else (op,)
-
-
-def achievable_variants(
-    kernel: Product | ConvolutionKernel | GroupedProduct | Attention | ScanKernel | Stream,
-) -> tuple[str, ...]:
-    """Variants of family `roofline`, the specific last: `bf16`; `bf16`, `attention_decode`; `elementwise`, `copy`."""
-    if isinstance(kernel, Stream):
-        return stream_variants(kernel.op)
-    if isinstance(kernel, Attention):
-        return (kernel.rate, "attention_decode" if kernel.decode else "attention_prefill")
-    return (kernel.rate,)
-
-
-def attention_variants(variant: str, kernel: Attention) -> tuple[str, ...]:
-    """A variant of attention and more specific ones: `gqa`, `gqa_kv8` for a cache narrower than its queries, `mla`.
-
-    Latent attention (`mla`, `mla_kv8`) has values narrower than its keys; an encoder (`bf16_full`) masks nothing.
-    """
-    names = [variant]
-    if np.all(np.asarray(kernel.v_head_dim) < kernel.head_dim):
-        # Latent decode kernels share no rules with those that share key heads.
-        names = [] if variant in GROUPINGS else names
-        variant = "_".join((*names, "mla"))
-        names.append(variant)
-    if kernel.kv_bytes < kernel.q_bytes:
-        names.append(f"{variant}_kv{int(8 * kernel.kv_bytes)}")
-    if not kernel.masked:
-        names.append(f"{variant}_full")
-    return tuple(names)
-
-
-def sized_variants(variant: str, kernel: Attention) -> tuple[str, ...]:
-    """Each of `attention_variants`, then the same for the head size, which a library may pad or tile differently.
-
-    For example `gqa`, `gqa_d192`, `gqa_kv8`, `gqa_kv8_d192`.
-    """
-    size = f"_d{int(kernel.head_dim)}"
-    return tuple(name for each in attention_variants(variant, kernel) for name in (each, each + size))
-
-
-def parameter_grade(device: Device, family: str) -> Grade:
-    """How well the parameters of a family are known on a device, its variants included.
-
-    `calibrated` where the device's own profile gives one of them, `transferred` where only a generation it extends
-    does, `datasheet` where the engine's defaults apply.
-    """
-    names = [name for name in device.parameters if name == family or name.startswith((f"{family}_", f"{family}@"))]
-    if not any(device.parameters[name] for name in names):
-        return "datasheet"
-    if any(device.parameter_grades.get(name) == "calibrated" for name in names):
-        return "calibrated"
-    return "transferred"
-
-
-def unknown_parameters(device: Device) -> Iterator[str]:
-    """Parameter paths of a device that no engine reads, for the test that guards the shipped profiles."""
-    for family, given in device.parameters.items():
-        stem = family.partition("@")[0]
-        base = next((name for name in DEFAULTS if stem == name or stem.startswith(f"{name}_")), None)
-        known = {field.name for field in fields(DEFAULTS[base])} if base else set[str]()
-        yield from (f"{family}.{name}" for name in given if name not in known)

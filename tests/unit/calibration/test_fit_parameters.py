@@ -15,7 +15,8 @@ from gambrel.calibration.predict import predict_kernels
 from gambrel.calibration.priors import Prior, current_values, parameter_family, prior_of
 from gambrel.calibration.tables import operation_named
 from gambrel.cost.engines import Residency
-from gambrel.cost.engines.parameters import gemm_defaults, resolve
+from gambrel.cost.engines.lookup import resolve
+from gambrel.cost.engines.parameters import gemm_defaults
 from gambrel.cost.kernel import Gemm, MemoryBound
 from gambrel.errors import PlanError, UsageError
 from gambrel.hardware.load import load_device

@@ -11,7 +11,9 @@ from gambrel.calibration.measurements import measurements
 from gambrel.calibration.predict import predict_kernels
 from gambrel.calibration.tables import operation_named
 from gambrel.calibration.transfer import without_fits
-from gambrel.cost.engines.parameters import RULES, Decode, Prefill, resolve
+from gambrel.cost.engines.lookup import resolve
+from gambrel.cost.engines.parameters import Decode, Prefill
+from gambrel.cost.engines.variant_defaults import RULES
 
 H100 = without_fits("h100-sxm")
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from gambrel.cost.engines import parameters
+from gambrel.cost.engines import lookup
 from gambrel.cost.engines.collective import START_UPS
 from gambrel.cost.numbers import with_numbers
 from gambrel.cost.rates import rates_of
@@ -74,11 +74,11 @@ def test_elasticities_add_up_to_the_power_of_time(case, metric, monkeypatch):
     """Scaling every time by f and every rate by 1/f scales a time by f, a rate by 1/f, and energy and money not."""
     model, device, question = CASES[case]
     found = sensitivity(model, device, metric, **question)
-    asked, step, resolve = ask(model, device, **question), 1e-5, parameters.resolve
+    asked, step, resolve = ask(model, device, **question), 1e-5, lookup.resolve
 
     def at(factor: float) -> float:
         moved = slower_host(asked, factor)
-        monkeypatch.setattr(parameters, "resolve", slower_kernels(resolve, factor))
+        monkeypatch.setattr(lookup, "resolve", slower_kernels(resolve, factor))
         return float(moved.results(asked.device)[ASKED[metric].path])
 
     # What the numbers of the device leave to the times of kernels and host is their own share.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from engine_cases import GPU, TPU, decode, gemm, grouped, prefill, stream, transfer
 
-from gambrel.cost.engines import COLD, Residency, parameters, price
+from gambrel.cost.engines import COLD, Residency, lookup, parameters, price, variant_defaults
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
 from gambrel.cost.engines.parts import cached_share, memory_seconds, p_norm
 from gambrel.cost.kernel import BOUNDS
@@ -56,7 +56,7 @@ def test_gemm_with_a_separate_quantise_kernel() -> None:
 
 def test_gemm_parameters_of_a_rate_come_before_the_family() -> None:
     gpu = replace(GPU, parameters={"gemm": {"launch": 1e-3}, "gemm_fp8": {"launch": 2e-3}})
-    eight, launch = replace(gemm(16.0), rate="fp8"), parameters.FORMAT_DEFAULTS["gemm_fp8"]["launch"]
+    eight, launch = replace(gemm(16.0), rate="fp8"), variant_defaults.FORMAT_DEFAULTS["gemm_fp8"]["launch"]
     assert price(eight, gpu).seconds - price(eight, GPU).seconds == pytest.approx(2e-3 - launch)
 
 
@@ -144,7 +144,7 @@ def test_a_loop_that_fits_the_cache_finds_the_experts_there() -> None:
 
 def test_a_library_has_its_own_defaults_on_any_device() -> None:
     kernel = replace(grouped(8.0), library="sglang-trtllm")
-    fused = parameters.LIBRARY_DEFAULTS["grouped_gemm@sglang-trtllm"]["launch"]
+    fused = variant_defaults.LIBRARY_DEFAULTS["grouped_gemm@sglang-trtllm"]["launch"]
     saved = parameters.GroupedGemm().launch - fused
     assert price(grouped(8.0), GPU).seconds - price(kernel, GPU).seconds == pytest.approx(saved)
     own = with_parameters("grouped_gemm@sglang-trtllm", launch=1e-3)
@@ -163,7 +163,7 @@ def test_prefill_of_many_tiles() -> None:
 
 
 def test_prefill_prologue_rewrites_queries_keys_and_values() -> None:
-    p = parameters.resolve(parameters.Prefill(), GPU, "attention_prefill", "bf16")
+    p = lookup.resolve(parameters.Prefill(), GPU, "attention_prefill", "bf16")
     queries, new_keys = 16 * 4096 * 32 * 128, 16 * 4096 * 8 * 256
     extra = (p.prologue_passes * queries + p.append_passes * new_keys) * 2 * 2 / (p.memory_efficiency * 4e12)
     plain = price(prefill(16.0, 4096.0), GPU).seconds
@@ -292,8 +292,8 @@ def test_several_products_at_once_are_a_variant() -> None:
 
 
 def test_products_on_the_vector_units_have_larger_tiles() -> None:
-    plain = parameters.resolve(parameters.Gemm(), GPU, "gemm", "fp32")
-    assert plain.least_tile == parameters.VARIANTS["gemm_fp32"]["least_tile"] > parameters.Gemm().least_tile
+    plain = lookup.resolve(parameters.Gemm(), GPU, "gemm", "fp32")
+    assert plain.least_tile == variant_defaults.VARIANTS["gemm_fp32"]["least_tile"] > parameters.Gemm().least_tile
 
 
 def test_narrow_weights_are_widened_at_the_rate_of_the_units() -> None:

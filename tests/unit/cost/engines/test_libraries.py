@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from gambrel.cost.engines.libraries import with_libraries
-from gambrel.cost.engines.parameters import Gemm, resolve
+from gambrel.cost.engines.lookup import resolve
+from gambrel.cost.engines.parameters import Gemm
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 

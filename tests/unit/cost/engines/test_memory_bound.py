@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from engine_cases import GPU, gemm, stream
 
-from gambrel.cost.engines import Residency, parameters, price
+from gambrel.cost.engines import Residency, lookup, parameters, price, variant_defaults
 from gambrel.cost.engines.parts import issued, p_norm
+from gambrel.cost.engines.variants import stream_variants
 from gambrel.cost.kernel import MemoryBound
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
@@ -84,13 +85,13 @@ def test_arithmetic_counts_where_it_is_slower_than_the_stream() -> None:
 
 def test_what_the_engine_takes_for_a_variant_stands_between_the_family_and_the_variant() -> None:
     gpu = with_parameters(memory_bound={"launch": 1.0, "second_pass": 7.0}, memory_bound_softmax={"launch": 2.0})
-    found = parameters.resolve(P, gpu, "memory_bound", "softmax")
-    assert (found.launch, found.second_pass) == (2.0, parameters.VARIANTS["memory_bound_softmax"]["second_pass"])
-    assert parameters.resolve(P, gpu, "memory_bound", "elementwise").second_pass == 7.0
+    found = lookup.resolve(P, gpu, "memory_bound", "softmax")
+    assert (found.launch, found.second_pass) == (2.0, variant_defaults.VARIANTS["memory_bound_softmax"]["second_pass"])
+    assert lookup.resolve(P, gpu, "memory_bound", "elementwise").second_pass == 7.0
 
 
 def test_an_activation_is_an_elementwise_operation_too() -> None:
-    assert parameters.stream_variants("activation") == ("elementwise", "activation")
+    assert stream_variants("activation") == ("elementwise", "activation")
     gpu = with_parameters(memory_bound_elementwise={"launch": 1.0})
     assert price(stream(16.0, op="activation"), gpu).seconds > 1.0
     assert price(stream(16.0, op="norm"), gpu).seconds < 1.0
