@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from html import escape
-from importlib.resources import files
 from itertools import product
 
 from gambrel.codegen.javascript import javascript_function
@@ -26,7 +25,7 @@ from gambrel.hardware.profile import Profile
 from gambrel.report.asked import Asked
 from gambrel.report.figures.figure import BOUND_COLOURS, FAMILY_COLOURS, FAMILY_NAMES, json_text
 from gambrel.report.figures.memory import KINDS
-from gambrel.report.html import POLICY
+from gambrel.report.html import THEME_BUTTON, asset, page_html
 from gambrel.report.text import plan_text, workload_text
 
 OUTPUTS = (
@@ -72,22 +71,10 @@ def live_html(asked: Asked) -> str:
     Raises:
         GambrelError: As `estimate`.
     """
-    assets = files("gambrel.report") / "assets"
     profile = load_profile(asked.on, asked.overrides, residuals=False)
     title = f"{load(asked.model).name} on {profile.title}"
-    return "".join(
-        (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{escape(title)}</title><style>{(assets / 'page.css').read_text('utf-8')}</style></head><body>",
-            '<header class="live-head"><button type="button" id="theme">light / dark</button>',
-            f"<h1>{escape(title)}</h1></header>",
-            f"<main>{live_fragment(asked)}</main>",
-            "<footer>Estimated, not measured. This file needs no network.</footer>",
-            f"<script>{(assets / 'theme.js').read_text('utf-8')}</script></body></html>\n",
-        )
-    )
+    top = f'<header class="live-head">{THEME_BUTTON}<h1>{escape(title)}</h1></header>'
+    return page_html(title=title, top=top, body=live_fragment(asked))
 
 
 def live_fragment(asked: Asked) -> str:
@@ -126,14 +113,13 @@ def live_fragment(asked: Asked) -> str:
         "families": {name: {"name": title, "colour": FAMILY_COLOURS[name]} for name, title in FAMILY_NAMES.items()},
         "bounds": {name: {"name": name, "colour": BOUND_COLOURS[name]} for name in BOUNDS},
     }
-    assets = files("gambrel.report") / "assets"
-    script = (assets / "live.js").read_text("utf-8")
+    script = f"{javascript_function(traced.graph)}\n{asset('quantity.js')}{asset('live.js')}"
     return "".join(
         (
-            f"<style>{(assets / 'live.css').read_text('utf-8')}</style>",
+            f"<style>{asset('live.css')}</style>",
             '<div class="live" id="live-place"></div>',
             f'<script type="application/json" id="live-data">{json_text(data)}</script>',
-            f"<script>(() => {{\n{javascript_function(traced.graph)}\n{script}\n}})();</script>",
+            f"<script>(() => {{\n{script}\n}})();</script>",
         )
     )
 

@@ -14,14 +14,14 @@ from gambrel.report.figures.pareto import pareto
 from gambrel.report.figures.roofline import roofline
 from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
 from gambrel.report.figures.tornado import tornado
-from gambrel.report.html import Section, document, figure_html, pair_html, section_html, table_html
+from gambrel.report.html import Section, basis_html, document, figure_html, pair_html, table_html, tiles_html
 from gambrel.report.plan_table import plan_data
 from gambrel.report.points import PlanPoints
 from gambrel.report.searched import search_section
 from gambrel.report.text import pipeline_text, plan_text, title_text, workload_text
 from gambrel.search.result import PlanResult
 from gambrel.search.sensitivity import Sensitivity
-from gambrel.units import format_quantity
+from gambrel.units import Dimension, format_quantity
 
 LONGEST_ROWS = 12
 """Kernels of each phase that the table below the roofline lists."""
@@ -84,8 +84,7 @@ def report_html(report: Report) -> str:
     return document(
         title=title_text(estimate),
         lead=_lead(report),
-        sections="".join(map(section_html, sections)),
-        nav="".join(f'<li><a href="#{part.key}">{part.title}</a></li>' for part in sections),
+        sections=sections,
         figures=figures,
         plans=json_text(plan_data(points)) if points is not None else "",
     )
@@ -100,7 +99,7 @@ def roofline_html(estimate: Estimate, device: Device) -> str:
     figure = roofline(named_phases(estimate), device)
     section = Section(key="roofline", title="Against the roofline", body=figure_html(figure) + _longest(estimate))
     lead = f"<p>{escape(workload_text(estimate.workload))}; {escape(plan_text(estimate.plan))}</p>"
-    return document(title=title_text(estimate), lead=lead, sections=section_html(section), nav="", figures=[figure])
+    return document(title=title_text(estimate), lead=lead, sections=[section], figures=[figure])
 
 
 def _answer_title(report: Report) -> str:
@@ -132,10 +131,9 @@ def _answer(estimate: Estimate) -> str:
         ("energy per output token", _quantity(estimate.energy_per_token_j, "J")),
         ("USD per million output tokens", _quantity(estimate.usd_per_million_tokens, "count")),
     ]
-    cells = "".join(f'<div class="tile"><b>{escape(text)}</b><span>{name}</span></div>' for name, text in tiles if text)
     verdict = '<p class="good">It fits the memory.</p>' if estimate.feasible else '<p class="bad">It does not fit.</p>'
     bound = '<p class="bad">A lower bound: some ops have no price.</p>' if estimate.provenance.lower_bound else ""
-    return f'{verdict}{bound}<div class="tiles">{cells}</div>'
+    return f"{verdict}{bound}{tiles_html(tiles)}"
 
 
 def _violations(estimate: Estimate) -> str:
@@ -213,11 +211,8 @@ def _basis(report: Report) -> str:
     ]
     if report.source:
         rows.append(("plans", report.source))
-    notes = "".join(f"<li>{escape(text)}</li>" for text in estimate.assumptions)
-    return (
-        f"<h3>{escape(_sure(report.intervals))}</h3>{_accuracy(report)}"
-        f'<h3>Assumptions</h3><ul class="notes">{notes}</ul><h3>Provenance</h3>{table_html(("", ""), rows)}'
-    )
+    sure = f"<h3>{escape(_sure(report.intervals))}</h3>{_accuracy(report)}"
+    return sure + basis_html(estimate.assumptions, rows)
 
 
 def _sure(intervals: Mapping[PhaseName, Sequence[FamilyInterval]]) -> str:
@@ -260,5 +255,5 @@ def _accuracy(report: Report) -> str:
     return f'{table_html(head, rows)}<p class="faint">{note}</p>'
 
 
-def _quantity(value: float | None, unit: str) -> str:
-    return "" if value is None else format_quantity(value, unit)  # pyright: ignore[reportArgumentType]
+def _quantity(value: float | None, unit: Dimension) -> str:
+    return "" if value is None else format_quantity(value, unit)

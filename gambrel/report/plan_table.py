@@ -12,7 +12,7 @@ class Column(NamedTuple):
     Attributes:
         name: Of the column.
         title: For people.
-        unit: How its cells are shown: a unit, `share`, or `text`.
+        unit: How its cells are shown: a unit, or `text`.
         filter: `pick` one of its values, give the `most`, or none.
         scale: What the reader's number is multiplied by.
         scale_unit: The unit that the reader's number is in.

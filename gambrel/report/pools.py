@@ -14,7 +14,7 @@ from gambrel.report.figures.pareto import pairs_front
 from gambrel.report.figures.rates import rates
 from gambrel.report.figures.roofline import roofline
 from gambrel.report.figures.time import named_phases, time_by_bound, time_by_family
-from gambrel.report.html import Section, document, figure_html, pair_html, section_html, table_html
+from gambrel.report.html import Section, basis_html, document, figure_html, pair_html, table_html, tiles_html
 from gambrel.report.plan import cache_text, lengths_text, plan_choices, pool_text
 from gambrel.report.searched import pairs_table, question_html, unfit_html
 from gambrel.report.text import pipeline_text
@@ -60,8 +60,7 @@ def pools_html(result: DisaggregatedResult) -> str:
     return document(
         title=f"{result.model} on {_machines(shown)}",
         lead=lead,
-        sections="".join(map(section_html, sections)),
-        nav="".join(f'<li><a href="#{part.key}">{part.title}</a></li>' for part in sections),
+        sections=sections,
         figures=[bounds, *front, *(figure for side in sides for figure in side.figures)],
     )
 
@@ -101,12 +100,8 @@ class _Side:
 
 
 def _answer(pair: Disaggregated) -> str:
-    cells = "".join(
-        f'<div class="tile"><b>{escape(format_quantity(pair.metrics[name], unit))}</b><span>{title}</span></div>'
-        for name, (title, unit) in TILES.items()
-        if name in pair.metrics
-    )
-    return f'<div class="tiles">{cells}</div>'
+    known = ((name, *its) for name, its in TILES.items() if name in pair.metrics)
+    return tiles_html((title, format_quantity(pair.metrics[name], unit)) for name, title, unit in known)
 
 
 def _pools(pair: Disaggregated) -> str:
@@ -125,7 +120,6 @@ def _pools(pair: Disaggregated) -> str:
 
 
 def _basis(result: DisaggregatedResult, sides: Sequence[_Side]) -> str:
-    notes = "".join(f"<li>{escape(text)}</li>" for text in result.assumptions)
     used = {side.pool.machine for side in sides}
     rows: list[tuple[str, str]] = []
     for note in result.machines:
@@ -134,7 +128,7 @@ def _basis(result: DisaggregatedResult, sides: Sequence[_Side]) -> str:
             rows.append((note.machine, f"hash {note.profile_hash}; {grades}"))
     rows += [(side.phase, pipeline_text(side.estimate.provenance.pipeline)) for side in sides]
     rows += [("pairs matched", f"{result.pairs:,}"), ("gambrel", result.version)]
-    return f'<h3>Assumptions</h3><ul class="notes">{notes}</ul><h3>Provenance</h3>{table_html(("", ""), rows)}'
+    return basis_html(result.assumptions, rows)
 
 
 def _machines(pair: Disaggregated) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from gambrel.report.blocks import count, energy, seconds
-from gambrel.report.html import Section, document, section_html, table_html
+from gambrel.report.html import Section, document, table_html
 from gambrel.report.plan import (
     choice_text,
     command,
@@ -54,7 +54,7 @@ def unfit_html(result: PlanResult | DisaggregatedResult) -> str:
         section = Section(key="search", title="What was searched", body=body)
     machines = " or ".join(note.title for note in result.machines)
     title = f"{result.model} on {machines}"
-    return document(title=title, lead="", sections=section_html(section), nav="", figures=[])
+    return document(title=title, lead="", sections=[section], figures=[])
 
 
 def question_html(result: PlanResult | DisaggregatedResult, asked: str) -> str:

@@ -1,5 +1,5 @@
 "use strict";
-// Sliders and what they change. `estimate` stands above: from inputs by name to results by variant and path.
+// Sliders and what they change. `estimate`, from inputs by name to results by variant and path, and `quantity` stand above.
 const data = JSON.parse(document.getElementById("live-data").textContent);
 const place = document.getElementById("live-place");
 const DEGREES = Object.keys(data.degrees);
@@ -16,16 +16,7 @@ const TILES = [
   ["energy_per_token_j", "energy per token", "J", -1, "minor"], ["devices", "devices", "count", 0],
 ];
 
-// ---- numbers and elements
-const quantity = (value, unit) => {
-  if (!Number.isFinite(value)) return "–";
-  const digits = (number) => Number(number.toPrecision(4));
-  if (unit === "count" || unit === "USD/h") return digits(value).toLocaleString("en") + (unit === "count" ? "" : ` ${unit}`);
-  if (value === 0) return `0 ${unit}`;
-  const steps = ["p", "n", "µ", "m", "", "k", "M", "G", "T", "P", "E"];
-  const step = Math.max(0, Math.min(steps.length - 1, Math.floor(Math.log10(Math.abs(value)) / 3) + 4));
-  return `${digits(value / 10 ** (3 * (step - 4)))} ${steps[step]}${unit}`;
-};
+// ---- shares and elements
 const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 const make = (tag, properties, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);

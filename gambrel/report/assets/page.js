@@ -1,16 +1,8 @@
-"use strict";
-// Figures in the reader's colours, and the table of plans. Everything that is needed is in the page.
+// Figures in the reader's colours, and the table of plans. `theme.js` and `quantity.js` stand above.
 (() => {
   const root = document.documentElement;
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
-
-  // ---- theme: the system's, until the reader chooses
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  let chosen = null;
-  const applyTheme = (forced) => {
-    root.dataset.theme = forced || chosen || (system.matches ? "dark" : "light");
-  };
 
   // ---- figures
   const figures = read("figures");
@@ -50,21 +42,10 @@
     );
 
   // ---- the table of plans
-  const units = {
-    s: (v) => si(v, "s"),
-    B: (v) => si(v, "B"),
-    J: (v) => si(v, "J"),
-    count: (v) => Number(v.toPrecision(4)).toLocaleString("en"),
-    share: (v) => `${(100 * v).toFixed(1)} %`,
-    text: (v) => String(v),
+  const shownOf = (column, value) => {
+    if (value === null || value === undefined) return "-";
+    return column.unit === "text" ? value : quantity(value, column.unit);
   };
-  const si = (value, unit) => {
-    if (value === 0) return `0 ${unit}`;
-    const steps = ["p", "n", "µ", "m", "", "k", "M", "G", "T", "P"];
-    const step = Math.max(0, Math.min(9, Math.floor(Math.log10(Math.abs(value)) / 3) + 4));
-    return `${Number((value / 10 ** (3 * (step - 4))).toPrecision(4))} ${steps[step]}${unit}`;
-  };
-  const shownOf = (column, value) => (value === null || value === undefined ? "-" : units[column.unit](value));
 
   const planTable = () => {
     const holder = document.getElementById("plans-table");
@@ -170,15 +151,7 @@
   };
 
   // ---- start
-  applyTheme();
-  document.getElementById("theme").addEventListener("click", () => {
-    chosen = root.dataset.theme === "dark" ? "light" : "dark";
-    applyTheme();
-    draw();
-  });
-  system.addEventListener("change", () => { applyTheme(); draw(); });
-  addEventListener("beforeprint", () => { applyTheme("light"); draw(); });
-  addEventListener("afterprint", () => { applyTheme(); draw(); });
+  root.addEventListener("theme", draw);
   let wasNarrow = narrow();
   addEventListener("resize", () => {
     if (narrow() !== wasNarrow) { wasNarrow = narrow(); draw(); }

@@ -106,11 +106,16 @@ def spec_of(traces: Sequence[Part], layout: Part) -> str:
     try:
         from plotly.graph_objects import Figure as Picture  # pyright: ignore[reportMissingTypeStubs]
     except ImportError:
-        fix = "Install the extra: pip install 'gambrel[plot]'"
-        raise UsageError(Problem(where="plotly", what="is not installed", why="it draws figures", fix=fix)) from None
+        raise no_plotly() from None
     # Without a template: the page has its own.
     picture = Picture(data=list(traces), layout={"template": {}, **layout})
     return str(picture.to_json())  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def no_plotly() -> UsageError:
+    """The error where the extra that draws is not installed."""
+    fix = "Install the extra: pip install 'gambrel[plot]'"
+    return UsageError(Problem(where="plotly", what="is not installed", why="it draws figures", fix=fix))
 
 
 def percent(share: float) -> str:
