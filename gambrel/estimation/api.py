@@ -1,6 +1,7 @@
 """The Python API: load a model, compile it, estimate it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from gambrel import __version__
 from gambrel.cost.rates import rates_of, upcasts
 from gambrel.estimation.build import coverage, grades, memory_estimate, phase_estimate
 from gambrel.estimation.checks import check_plan
-from gambrel.estimation.evaluate import evaluate
+from gambrel.estimation.evaluate import Evaluation, evaluate
 from gambrel.estimation.levers import violations
-from gambrel.estimation.points import Plan, Workload
+from gambrel.estimation.points import Plan, Points, Workload
 from gambrel.estimation.resolve import Resolved, is_moe, resolve
 from gambrel.estimation.result import Estimate, Provenance
 from gambrel.estimation.variant import Structure, Variant, compile_variant
@@ -85,9 +86,7 @@ def structure_of(
     """
     architecture = load(model)
     device = None if on is None else machine(on, overrides)
-    work = workload or Workload()
-    resolved = resolve(architecture, device, work, plan or Plan(), devices)
-    check_plan(architecture, device, work, resolved.plan, devices)
+    resolved = _resolve(architecture, device, workload or Workload(), plan or Plan(), devices)
     return architecture, resolved.structure
 
 
@@ -119,21 +118,26 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         UnpricedOpError: An op has no cost rule.
     """
     wanted = tuple(overrides)
-    q = ask(model, on, plan, workload, devices, wanted)
-    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
-    points = q.resolved.points(q.workload)
-    engine = load_engine(q.resolved.plan.engine)
-    result = evaluate(variant, q.device, rates_of(q.device), points, engine)
+    q = ask(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=devices,
+        overrides=wanted,
+        allow_unpriced=allow_unpriced,
+    )
+    result = q.evaluate()
     memory = memory_estimate(result)
     tokens = q.workload.batch * q.workload.osl
     several = q.workload.osl > 1
-    used = {row.rate for row in variant.program.table.rows if row.rate}
-    unpriced = variant.program.table.unpriced
+    used = {row.rate for row in q.variant.program.table.rows if row.rate}
+    unpriced = q.variant.program.table.unpriced
     return Estimate(
         model=q.architecture.name,
         parameters=count_parameters(q.architecture),
         device=q.device.title,
-        devices=int(points.devices),
+        devices=int(q.points.devices),
         workload=q.workload,
         plan=q.resolved.plan,
         ttft_s=float(result.ttft_s),
@@ -148,7 +152,7 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         energy_j=_optional(result.energy_j),
         energy_per_token_j=_optional(result.energy_j, 1.0 / tokens),
         usd_per_million_tokens=_optional(result.usd, 1e6 / tokens),
-        coverage=coverage(variant, result),
+        coverage=coverage(q.variant, result),
         assumptions=(
             *q.resolved.assumptions,
             *upcasts(q.device, used),
@@ -157,7 +161,7 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
             *(f"config key '{key}' was not understood and ignored" for key in q.architecture.notes.ignored_keys),
             *(f"{name} is not priced: the estimate is a lower bound" for name in unpriced),
             *(("experts are hit uniformly at random",) if is_moe(q.architecture) else ()),
-            _engine_note(engine),
+            _engine_note(q.engine),
             "two halves of the batch take turns: transfers of one overlap compute of the other"
             if q.resolved.plan.sub_batches > 1
             else "transfers do not overlap with compute",
@@ -165,12 +169,12 @@ def estimate(  # noqa: PLR0913  (an entry point: all but the first two are by ke
         ),
         provenance=Provenance(
             version=__version__,
-            pipeline=variant.pipeline,
+            pipeline=q.variant.pipeline,
             profile=q.device.name,
             profile_hash=q.device.profile_hash,
             overrides=wanted,
-            grades=grades(q.device, variant),
-            lower_bound=bool(unpriced),
+            grades=grades(q.device, q.variant),
+            lower_bound=q.lower_bound,
         ),
     )
 
@@ -182,33 +186,83 @@ def _engine_note(engine: EngineOverheads) -> str:
     return f"engine {engine.title}; {memory}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A question with everything loaded, resolved and checked."""
+    """A question about one plan on one machine with everything loaded, resolved, checked and compiled.
 
-    def __init__(
-        self, architecture: Architecture, device: Device, workload: Workload, plan: Plan, devices: int | None
-    ) -> None:
-        self.architecture = architecture
-        self.device = device
-        self.workload = workload
-        self.resolved: Resolved = resolve(architecture, device, workload, plan, devices)
-        check_plan(architecture, device, workload, self.resolved.plan, devices)
+    Attributes:
+        architecture: The model.
+        device: The machine.
+        workload: The batch.
+        plan: As asked.
+        devices: How many; None: what the degrees take.
+        resolved: The plan with nothing left open.
+        variant: What was compiled.
+        engine: Its engine.
+    """
+
+    architecture: Architecture
+    device: Device
+    workload: Workload
+    plan: Plan
+    devices: int | None
+    resolved: Resolved
+    variant: Variant
+    engine: EngineOverheads
+
+    @property
+    def lower_bound(self) -> bool:
+        """Whether some op was let pass unpriced."""
+        return bool(self.variant.program.table.unpriced)
+
+    @property
+    def points(self) -> Points:
+        """The design point."""
+        return self.resolved.points(self.workload)
+
+    def evaluate(self, device: Device | None = None) -> Evaluation:
+        """The estimate on this device, or on one with other numbers."""
+        used = device or self.device
+        return evaluate(self.variant, used, rates_of(used), self.points, self.engine)
 
 
-def ask(
+def ask(  # noqa: PLR0913  (as `estimate`)
     model: Model,
     on: Machine,
-    plan: Plan | None,
-    workload: Workload | None,
-    devices: int | None,
-    overrides: Iterable[str],
+    *,
+    plan: Plan | None = None,
+    workload: Workload | None = None,
+    devices: int | None = None,
+    overrides: Iterable[str] = (),
+    allow_unpriced: bool = False,
 ) -> Question:
-    """Load and resolve what `estimate` is asked.
+    """Load, resolve, check and compile a question; arguments as those of `estimate`.
 
     Raises:
-        GambrelError: As `estimate`, apart from ops without a price.
+        GambrelError: As `estimate`.
     """
-    return Question(load(model), machine(on, overrides), workload or Workload(), plan or Plan(), devices)
+    architecture, device = load(model), machine(on, overrides)
+    work, asked = workload or Workload(), plan or Plan()
+    resolved = _resolve(architecture, device, work, asked, devices)
+    return Question(
+        architecture=architecture,
+        device=device,
+        workload=work,
+        plan=asked,
+        devices=devices,
+        resolved=resolved,
+        variant=compile_variant(architecture, resolved.structure, allow_unpriced=allow_unpriced),
+        engine=load_engine(resolved.plan.engine),
+    )
+
+
+def _resolve(
+    architecture: Architecture, device: Device | None, workload: Workload, plan: Plan, devices: int | None
+) -> Resolved:
+    """The plan with nothing left open, if it can run."""
+    resolved = resolve(architecture, device, workload, plan, devices)
+    check_plan(architecture, device, workload, resolved.plan, devices)
+    return resolved
 
 
 def _optional(value: np.typing.NDArray[np.float64] | None, factor: float = 1.0) -> float | None:

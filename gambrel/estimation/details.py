@@ -15,14 +15,13 @@ from gambrel.cost.rates import rates_of
 from gambrel.cost.rows import Row
 from gambrel.cost.vectorise import Array, Vectorised
 from gambrel.estimation.api import Machine, Model, ask
-from gambrel.estimation.evaluate import PhaseTotals, cache_span, evaluate, phase_totals
+from gambrel.estimation.evaluate import PhaseTotals, cache_span, phase_totals
 from gambrel.estimation.points import Plan, Points, Workload
 from gambrel.estimation.timeline import Timeline, TimelineQuestion, phase_timeline
-from gambrel.estimation.variant import compile_variant
 from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 from gambrel.ir.structure import PhaseName
-from gambrel.runtimes import EngineOverheads, load_engine
+from gambrel.runtimes import EngineOverheads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +59,19 @@ def timeline(  # noqa: PLR0913  (as `estimate`)
     Raises:
         GambrelError: As `estimate`, or there are too many microbatches to draw.
     """
-    q = ask(model, on, plan, workload, devices, tuple(overrides))
-    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
-    points, engine = q.resolved.points(q.workload), load_engine(q.resolved.plan.engine)
-    result = evaluate(variant, q.device, rates_of(q.device), points, engine)
-    rest = TimelineQuestion(segments=variant.program.table.segments, device=q.device, points=points, engine=engine)
+    q = ask(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=devices,
+        overrides=overrides,
+        allow_unpriced=allow_unpriced,
+    )
+    result = q.evaluate()
+    rest = TimelineQuestion(
+        segments=q.variant.program.table.segments, device=q.device, points=q.points, engine=q.engine
+    )
     several = q.workload.osl > 1
     return Timeline(
         prefill=phase_timeline(result.prefill, "prefill", rest),
@@ -91,12 +98,10 @@ def intervals(  # noqa: PLR0913  (as `estimate`)
         GambrelError: As `estimate`.
     """
     device = on if isinstance(on, Device) else load_device(on, tuple(overrides))
-    q = ask(model, device, plan, workload, devices, ())
-    variant = compile_variant(q.architecture, q.resolved.structure, allow_unpriced=allow_unpriced)
-    points, engine = q.resolved.points(q.workload), load_engine(q.resolved.plan.engine)
+    q = ask(model, device, plan=plan, workload=workload, devices=devices, allow_unpriced=allow_unpriced)
     phases: tuple[PhaseName, ...] = ("prefill", "decode") if q.workload.osl > 1 else ("prefill",)
-    totals = {name: phase_totals(variant, device, rates_of(device), points, name, engine) for name in phases}
-    return {name: _families(totals[name], name, points, device, engine) for name in phases}
+    totals = {name: phase_totals(q.variant, device, rates_of(device), q.points, name, q.engine) for name in phases}
+    return {name: _families(totals[name], name, q.points, device, q.engine) for name in phases}
 
 
 def _families(

@@ -7,13 +7,10 @@ import numpy as np
 
 from gambrel.cost.rates import rates_of
 from gambrel.cost.vectorise import Array
-from gambrel.estimation.api import Machine, Model, load, machine
-from gambrel.estimation.checks import check_plan
+from gambrel.estimation.api import Machine, Model, ask
 from gambrel.estimation.points import Plan, Workload
-from gambrel.estimation.resolve import resolve
 from gambrel.estimation.steady import MEMORY_SHARE, Steady, steady
-from gambrel.estimation.variant import compile_variant
-from gambrel.runtimes import EngineOverheads, load_engine
+from gambrel.runtimes import EngineOverheads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,33 +86,29 @@ def steady_state(  # noqa: PLR0913  (an entry point: all but the first two are b
     Raises:
         GambrelError: As `estimate`.
     """
-    architecture, device = load(model), machine(on, tuple(overrides))
-    work = workload or Workload()
-    resolved = resolve(architecture, device, work, plan or Plan(), devices)
-    check_plan(architecture, device, work, resolved.plan, devices)
-    engine = load_engine(resolved.plan.engine)
-    variant, points = compile_variant(architecture, resolved.structure), resolved.points(work)
-    found = steady(variant, device, rates_of(device), points, engine, equal_lengths=equal_lengths)
+    q = ask(model, on, plan=plan, workload=workload, devices=devices, overrides=overrides)
+    points = q.points
+    found = steady(q.variant, q.device, rates_of(q.device), points, q.engine, equal_lengths=equal_lengths)
     tokens = _scalar(found.tokens_per_s)
     return SteadyState(
-        model=architecture.name,
-        device=device.title,
+        model=q.architecture.name,
+        device=q.device.title,
         devices=int(points.devices),
-        concurrency=work.batch,
-        workload=work,
-        plan=resolved.plan,
+        concurrency=q.workload.batch,
+        workload=q.workload,
+        plan=q.resolved.plan,
         tpot_s=_scalar(found.tpot_s),
         ttft_s=_scalar(found.ttft_s),
         latency_s=_scalar(found.latency_s),
         tokens_per_s=tokens,
         tokens_per_s_per_device=_scalar(found.tokens_per_s_per_device),
-        requests_per_s=tokens / work.osl,
+        requests_per_s=tokens / q.workload.osl,
         step_s=_scalar(found.step_s),
         prefill_per_token_s=_scalar(found.prefill_per_token_s),
         host_s=_scalar(found.host_s),
         running=int(found.running),
         fits=bool(found.fits),
-        assumptions=(*resolved.assumptions, *_assumptions(engine, found, points.batch / points.dp, equal_lengths)),
+        assumptions=(*q.resolved.assumptions, *_assumptions(q.engine, found, points.batch / points.dp, equal_lengths)),
     )
 
 

@@ -24,7 +24,7 @@ from gambrel.codegen.estimate import EstimateGraph, trace_estimate
 from gambrel.codegen.slopes import gradient
 from gambrel.cost.numbers import device_numbers, with_numbers
 from gambrel.cost.rates import resolve_rate
-from gambrel.search.asked import Asked
+from gambrel.estimation.api import Question
 from gambrel.search.metrics import ASKED, MetricName
 from gambrel.units import Dimension
 
@@ -70,7 +70,7 @@ class Lever:
         return self.powers[self.name] > 0.0
 
 
-def levers_of(asked: Asked) -> list[Lever]:
+def levers_of(asked: Question) -> list[Lever]:
     """Memory bandwidth, compute (all peaks and the clock, as a faster clock of the units is), and each link's parts."""
     numbers = device_numbers(asked.device)
     units = [n for n in numbers if n.startswith("matrix.") or n in ("vector", "clock", "cache.bandwidth")]
@@ -94,7 +94,7 @@ def levers_of(asked: Asked) -> list[Lever]:
     ]
 
 
-def _main_peak(asked: Asked) -> str:
+def _main_peak(asked: Question) -> str:
     """The number that most FLOPs are computed at."""
     flops: dict[str, float] = {"vector": 0.0}
     result = asked.evaluate()
@@ -114,7 +114,7 @@ class Search:
         levers: Those that some target depends on.
     """
 
-    def __init__(self, asked: Asked, targets: Mapping[MetricName, float]) -> None:
+    def __init__(self, asked: Question, targets: Mapping[MetricName, float]) -> None:
         """Leave out the levers without any effect."""
         self._asked = asked
         self._targets = targets

@@ -8,9 +8,8 @@ import numpy as np
 
 from gambrel.cost.numbers import device_numbers
 from gambrel.errors import PlanError, Problem
-from gambrel.estimation.api import Machine, Model
+from gambrel.estimation.api import Machine, Model, Question, ask
 from gambrel.estimation.points import Plan, Workload
-from gambrel.search.asked import Asked, ask
 from gambrel.search.levers import FARTHEST, Lever, Search
 from gambrel.search.metrics import ASKED, MetricName
 from gambrel.units import Dimension
@@ -193,9 +192,9 @@ def _target(name: MetricName, wanted: float, today: float) -> Target:
     return replace(target, met=meets(target, today))
 
 
-def _memory(asked: Asked) -> Need:
+def _memory(asked: Question) -> Need:
     number = device_numbers(asked.device)["memory.capacity"]
-    today, needed = float(number.value), float(asked.results()["memory_total_bytes"])
+    today, needed = float(number.value), float(asked.evaluate().memory_total_bytes)
     return Need(
         name=number.name,
         title=number.title,

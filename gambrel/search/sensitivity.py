@@ -14,13 +14,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from gambrel.codegen.estimate import TITLES, EstimateGraph, trace_estimate
+from gambrel.codegen.estimate import TITLES, EstimateGraph, results, trace_estimate
 from gambrel.codegen.slopes import Kink, gradient, kinks
 from gambrel.cost.numbers import TIME_POWERS
 from gambrel.errors import PlanError, Problem
-from gambrel.estimation.api import Machine, Model
+from gambrel.estimation.api import Machine, Model, Question, ask
+from gambrel.estimation.evaluate import Evaluation
 from gambrel.estimation.points import LENGTHS, Plan, Workload
-from gambrel.search.asked import Asked, ask
 from gambrel.search.metrics import ASKED, Metric, MetricName
 from gambrel.units import Dimension
 
@@ -139,19 +139,17 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
         PlanError: The estimate has no such answer: a single output token, or a profile without energies or price.
         GambrelError: As `estimate`.
     """
-    asked, which = (
-        ask(
-            model,
-            on,
-            plan=plan,
-            workload=workload,
-            devices=devices,
-            overrides=overrides,
-            allow_unpriced=allow_unpriced,
-        ),
-        ASKED[metric],
+    asked = ask(
+        model,
+        on,
+        plan=plan,
+        workload=workload,
+        devices=devices,
+        overrides=overrides,
+        allow_unpriced=allow_unpriced,
     )
-    now = metric_of(asked, which)
+    which, result = ASKED[metric], asked.evaluate()
+    now = _metric(asked, result, which)
     traced = trace_estimate(asked.variant, asked.device, asked.points, asked.engine)
     numbers = _numbers(traced, which, now)
     known = sum(TIME_POWERS.get(each.unit, 0) * each.elasticity for each in numbers)
@@ -168,18 +166,18 @@ def sensitivity(  # noqa: PLR0913  (an entry point as `estimate`)
         numbers=sorted(numbers, key=lambda each: -abs(each.elasticity)),
         fixed=which.time_power - known,
         counts=sorted(_counts(asked, which, now), key=lambda each: -abs(each.elasticity)),
-        fits=bool(asked.results()["memory_total_bytes"] <= asked.device.memory_bytes),
+        fits=bool(result.memory_total_bytes <= result.capacity_bytes),
         lower_bound=asked.lower_bound,
     )
 
 
-def metric_of(asked: Asked, which: Metric) -> float:
+def _metric(asked: Question, result: Evaluation, which: Metric) -> float:
     """A metric of an estimate.
 
     Raises:
         PlanError: The estimate has no such answer.
     """
-    found = asked.results().get(which.path)
+    found = results(result, asked.points).get(which.path)
     if found is None:
         what = f"{asked.device.name} has not the numbers for the {which.title}"
         raise PlanError(Problem(where="metric", what=what, fix="Ask for another metric, or add them to the profile"))
@@ -216,7 +214,7 @@ def _sides(sides: Kink, scale: float) -> tuple[float, float] | tuple[None, None]
     return (None, None) if abs(left - right) <= SMOOTH else (left, right)
 
 
-def _counts(asked: Asked, which: Metric, now: float) -> list[CountDependence]:
+def _counts(asked: Question, which: Metric, now: float) -> list[CountDependence]:
     out: list[CountDependence] = []
     for name in LENGTHS:
         value: int = getattr(asked.workload, name)
@@ -240,7 +238,7 @@ def _counts(asked: Asked, which: Metric, now: float) -> list[CountDependence]:
     return out
 
 
-def _elsewhere(asked: Asked, which: Metric, workload: Workload) -> float | None:
+def _elsewhere(asked: Question, which: Metric, workload: Workload) -> float | None:
     """The metric of another workload, resolved anew; None where the plan cannot run it."""
     try:
         other = ask(
@@ -251,6 +249,6 @@ def _elsewhere(asked: Asked, which: Metric, workload: Workload) -> float | None:
             devices=asked.devices,
             allow_unpriced=asked.lower_bound,
         )
-        return metric_of(other, which)
+        return _metric(other, other.evaluate(), which)
     except PlanError:
         return None

@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gambrel.codegen.estimate import trace_estimate
+from gambrel.codegen.estimate import results, trace_estimate
 from gambrel.codegen.slopes import gradient
 from gambrel.cost.numbers import device_numbers, with_numbers
 from gambrel.errors import PlanError
-from gambrel.estimation.api import machine
+from gambrel.estimation.api import ask, machine
 from gambrel.estimation.points import Plan, Workload
-from gambrel.search.asked import ask
 from gambrel.search.levers import Search, levers_of, nearest
 from gambrel.search.metrics import ASKED
 from gambrel.search.require import Need, require
@@ -21,7 +20,7 @@ EXACT = 1e-6
 def metrics(numbers: dict[str, float], **question) -> dict[str, float]:
     """The metrics of a question with other numbers of the device."""
     asked = ask("llama-3.1-70b", "h200-sxm", **(question or QUESTION))
-    found = asked.results(with_numbers(asked.device, numbers))
+    found = results(asked.evaluate(with_numbers(asked.device, numbers)), asked.points)
     return {name: float(found[metric.path]) for name, metric in ASKED.items()}
 
 

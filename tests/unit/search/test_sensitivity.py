@@ -4,15 +4,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from gambrel.codegen.estimate import results
 from gambrel.cost.engines import lookup
 from gambrel.cost.engines.collective import START_UPS
 from gambrel.cost.numbers import with_numbers
 from gambrel.cost.rates import rates_of
 from gambrel.errors import PlanError
-from gambrel.estimation.api import estimate, machine
+from gambrel.estimation.api import Question, ask, estimate, machine
 from gambrel.estimation.evaluate import evaluate
 from gambrel.estimation.points import Plan, Workload
-from gambrel.search.asked import Asked, ask
 from gambrel.search.metrics import ASKED
 from gambrel.search.sensitivity import sensitivity
 
@@ -47,7 +47,7 @@ def slower_kernels(resolve, factor: float):
     return resolved
 
 
-def slower_host(asked: Asked, factor: float) -> Asked:
+def slower_host(asked: Question, factor: float) -> Question:
     times = {n: getattr(asked.engine, n) * factor for n in asked.engine.__dataclass_fields__ if n.endswith("_s")}
     return replace(asked, engine=replace(asked.engine, **times))
 
@@ -79,7 +79,7 @@ def test_elasticities_add_up_to_the_power_of_time(case, metric, monkeypatch):
     def at(factor: float) -> float:
         moved = slower_host(asked, factor)
         monkeypatch.setattr(lookup, "resolve", slower_kernels(resolve, factor))
-        return float(moved.results(asked.device)[ASKED[metric].path])
+        return float(results(moved.evaluate(), moved.points)[ASKED[metric].path])
 
     # What the numbers of the device leave to the times of kernels and host is their own share.
     assert found.fixed == pytest.approx((at(1.0 + step) - at(1.0 - step)) / (2.0 * step * at(1.0)), abs=1e-6)
@@ -92,7 +92,9 @@ def test_elasticities_are_those_of_finite_differences(metric):
     # Row i is a little less, row i + count a little more of number i.
     factors = 1.0 + step * np.concatenate([-np.eye(count), np.eye(count)])
     moved = with_numbers(asked.device, {each.name: each.value * factors[:, i] for i, each in enumerate(found.numbers)})
-    low, high = np.broadcast_to(asked.results(moved)[ASKED[metric].path], (2 * count,)).reshape(2, -1)
+    low, high = np.broadcast_to(results(asked.evaluate(moved), asked.points)[ASKED[metric].path], (2 * count,)).reshape(
+        2, -1
+    )
     for each, difference in zip(found.numbers, (high - low) / (2.0 * step * found.value), strict=True):
         assert each.elasticity == pytest.approx(difference, abs=1e-6), each.name
     assert [abs(each.elasticity) for each in found.numbers] == sorted(
