@@ -90,7 +90,7 @@ PRODUCTS = {
 UNPACK = ("unpack_per_clock_per_unit",)
 """Parameters of narrow weights."""
 
-QUANTIZE = ("quantize_launch", "quantize_row_time")
+QUANTIZE = ("quantize_launch", "quantize_row_time", "quantize_per_clock_per_unit")
 """Parameters of a separate quantise kernel."""
 
 POOLED = {"fp8": ("trtllm",), "nvfp4": ("trtllm", "vllm")}

@@ -51,6 +51,7 @@ SPREADS = {
     "wave_hardness": 1.0,
     "wave_overhead": 0.7,
     "quantize_row_time": 1.5,
+    "quantize_per_clock_per_unit": 1.0,
     "unpack_per_clock_per_unit": 1.0,
     "prologue_passes": 1.2,
     "append_passes": 1.2,

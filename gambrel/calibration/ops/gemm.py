@@ -17,7 +17,7 @@ from gambrel.calibration.ops.common import (
 )
 from gambrel.cost.kernel import Gemm
 
-QUANTIZING = {(form, library) for form in ("fp8", "fp8_block", "nvfp4", "sq") for library in SERVING}
+QUANTIZING = {(form, library) for form in ("fp8", "fp8_block", "nvfp4") for library in SERVING}
 """Formats and libraries whose measured call also quantises the activations."""
 
 EAGER = {("fp8_block", "vllm"), ("int8_wo", "sglang")}

@@ -85,7 +85,7 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     ```
     h is the wave hardness, M the memory path of `memory_seconds`. Past `sustained_after` the clock falls and the excess
     is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in its format,
-    row by row: `quantize_launch + max(bytes/B, m b quantize_row_time/N)`. Weights narrower than the activations are
+    row by row: `quantize_launch + max(bytes/B, m b (quantize_row_time + k/quantize_rate)/N)`. Weights narrower than the activations are
     widened at `tn/unpack` a step, which joins Tl. A call that the host issues kernel by kernel takes `issue_floor` at
     least; one that it issues by itself, what `issued` gives.
 
@@ -125,7 +125,8 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
         rewritten = rows * points.k * (kernel.quantized_from_bytes + kernel.a_bytes) / rates.memory
         latency = latency + p.quantize_launch
         memory = memory + rewritten
-        seconds = seconds + p.quantize_launch + np.maximum(rewritten, rows * p.quantize_row_time / rates.units)
+        row = p.quantize_row_time + points.k / (p.quantize_per_clock_per_unit * device.clock_hz)
+        seconds = seconds + p.quantize_launch + np.maximum(rewritten, rows * row / rates.units)
     seconds = issued(np.maximum(seconds, p.issue_floor), kernel.host_work, p.host_call, p.host_lead)
     latency = np.maximum(latency, kernel.host_work * p.host_call)
     return Parts(seconds, compute=kernel_flops(kernel) / (rates.flops * rates.units), memory=memory, latency=latency)

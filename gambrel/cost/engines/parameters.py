@@ -43,7 +43,8 @@ class Gemm:
         sustained_after: Seconds after which the clock falls to what the power limit sustains.
         sustained_share: Share of the speed that remains then.
         quantize_launch: Launch of a separate kernel that quantises the activations.
-        quantize_row_time: Seconds that one row takes that kernel on one unit.
+        quantize_row_time: Seconds that one row takes that kernel on one unit, beside its elements.
+        quantize_per_clock_per_unit: Elements per clock that it quantises on one unit.
         unpack_per_clock_per_unit: Weights per clock that one unit widens where they are narrower than the activations.
         least_tile: Rows and columns that the smallest tile of the library has.
         tile_search: 1 where the library picks the best tiling by search, 0 where by the number of rows alone.
@@ -68,6 +69,7 @@ class Gemm:
     sustained_share: Number = 0.9
     quantize_launch: Number = 3.6e-6
     quantize_row_time: Number = 0.03e-6
+    quantize_per_clock_per_unit: Number = 3.0
     unpack_per_clock_per_unit: Number = 32.0
     least_tile: Number = 16.0
     tile_search: Number = 1.0

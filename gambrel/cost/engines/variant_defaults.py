@@ -14,8 +14,13 @@ NO_SPLIT = {"split_overhead": 30e-6}
 
 FORMAT_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "gemm_fp8": {"launch": 1.0e-6, "compute_efficiency": 0.66, "quantize_launch": 3.6e-6},
-    "gemm_fp8_block": {"quantize_row_time": 0.11e-6, **NO_SPLIT},
-    "gemm_nvfp4": {"quantize_launch": 4.5e-6, "quantize_row_time": 0.08e-6, **NO_SPLIT},
+    "gemm_fp8_block": {"quantize_row_time": 0.06e-6, **NO_SPLIT},
+    "gemm_nvfp4": {
+        "quantize_launch": 4.5e-6,
+        "quantize_row_time": 0.08e-6,
+        "quantize_per_clock_per_unit": 11.0,
+        **NO_SPLIT,
+    },
 }
 """What kernels of a number format have where neither the library nor the device's profile says. Source: between the
 values that were fitted on Hopper, Blackwell and Ada."""
@@ -25,7 +30,7 @@ FEW_LAUNCHES = {"launch": 2.0e-6}
 
 LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "gemm_fp8@vllm": {"quantize_row_time": 1.1e-6, "tile_search": 0.0},
-    "gemm_fp8@sglang": {"quantize_row_time": 0.11e-6, "split_overhead": 8e-6},
+    "gemm_fp8@sglang": {"quantize_row_time": 0.04e-6, "split_overhead": 8e-6},
     "gemm_fp8@trtllm": {"quantize_row_time": 0.015e-6},
     "gemm_nvfp4@sglang": {"quantize_launch": 3.0e-6},
     "gemm_fp8_block@vllm-eager": {"issue_floor": 120e-6},
