@@ -10,7 +10,7 @@ from xdsl.ir import Block, Operation, SSAValue
 from gambrel.cost.rows import KernelSpec, Place, Row, SegmentSpec
 from gambrel.cost.rules import draft
 from gambrel.cost.rules.collectives import transfer
-from gambrel.cost.rules.matmul import products
+from gambrel.cost.rules.matmul import products, quantised
 from gambrel.cost.rules.pointwise import pointwise_group
 from gambrel.cost.rules.registry import Draft, has_rule
 from gambrel.errors import UnpricedOpError
@@ -20,6 +20,7 @@ from gambrel.ir.expr import ONE, Expr, as_expr, total
 from gambrel.ir.kv import CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
+from gambrel.ir.pointwise import CastOp
 from gambrel.ir.scan import ScanOp
 from gambrel.ir.structure import GroupOp, PhaseName, PhaseOp, RepeatOp, StageOp, YieldOp
 from gambrel.ir.types import TensorType, tensor
@@ -142,7 +143,10 @@ def _draft(op: Operation) -> Draft | None:
     matmuls = [child for child in inner if isinstance(child, EinsumOp | GroupedEinsumOp)]
     if not matmuls:
         return pointwise_group(inner, escaping=list(op.yielded))
-    return _with_epilogue(products(matmuls), inner, op.yielded)
+    cast = next((child for child in inner if isinstance(child, CastOp)), None)
+    rest = [child for child in inner if child is not cast]
+    made = _with_epilogue(products(matmuls), rest, op.yielded)
+    return made if cast is None else quantised(made, cast)
 
 
 def _with_epilogue(made: Draft, ops: Sequence[Operation], yielded: Sequence[SSAValue]) -> Draft:

@@ -15,6 +15,7 @@ from gambrel.hardware.device import Device
 from gambrel.ir.formats import FORMATS, NUMERIC_FORMATS
 from gambrel.passes.quantize import check_format
 from gambrel.passes.shard import find_strategy
+from gambrel.runtimes import load_engine
 
 ACTIVATIONS = {"fp8": "fp8", "fp8_block": "fp8", "int8": "int8", "nvfp4": "nvfp4"}
 """Format in which activations enter products with weights of a format, where the device multiplies both; the other
@@ -167,6 +168,7 @@ def _structure(
         experts=kept(experts),
         activations=kept(activations),
         kv=kept(plan.kv),
+        quantize_apart=() if activations is None else load_engine(plan.engine).apart_for(architecture.model_type),
     )
     return structure, notes
 

@@ -31,6 +31,7 @@ class Structure:
         axes: Mesh axes larger than one, `pp` among them where there are stages.
         format: Number format of everything that is not quantised.
         weights, experts, activations, kv: Narrower formats.
+        quantize_apart: What writes activations wide, so that kernels of their own narrow them for dense products.
     """
 
     strategy: str = "megatron"
@@ -40,6 +41,7 @@ class Structure:
     experts: str | None = None
     activations: str | None = None
     kv: str | None = None
+    quantize_apart: tuple[str, ...] = ()
 
     def pipeline(self) -> list[ModulePass]:
         """The passes of this variant."""
@@ -51,7 +53,7 @@ class Structure:
         passes += [ShardPass(strategy=self.strategy, axes=self.axes), InsertCollectivesPass()]
         if "pp" in self.axes:
             passes.append(StagesPass())
-        return [*passes, FusePass()]
+        return [*passes, FusePass(apart=self.quantize_apart)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +128,7 @@ def compile_variant(
 
 def _quantised(architecture: Architecture, structure: Structure) -> ModuleOp:
     """The module before it is sharded, which variants of the same number formats share."""
-    return _lowered(architecture, replace(structure, strategy="", axes=()))
+    return _lowered(architecture, replace(structure, strategy="", axes=(), quantize_apart=()))
 
 
 @lru_cache(maxsize=16)

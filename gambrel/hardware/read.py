@@ -124,7 +124,7 @@ class _Reader:
             return self.record(cast("type[object]", hint), node, path)
         if origin is tuple:
             items = node.items if isinstance(node, Sequence) else (node,)
-            return tuple(self._scalar(str, field, item, path) for item in items)
+            return tuple(self._scalar(get_args(hint)[0], field, item, path) for item in items)
         return self._scalar(hint, field, node, path)
 
     def _map(self, hint: object, field: Field, node: Node, path: tuple[str, ...]) -> dict[str, object]:

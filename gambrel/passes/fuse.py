@@ -8,6 +8,8 @@ from xdsl.dialects.builtin import ModuleOp, UnitAttr
 from xdsl.ir import Block, Operation, Region, SSAValue
 from xdsl.passes import ModulePass
 
+from gambrel.errors import PlanError, Problem, did_you_mean
+from gambrel.ir.attention import AttentionOp
 from gambrel.ir.kv import AppendOp, CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
@@ -20,6 +22,9 @@ from gambrel.passes.rewrite import insert_before
 _POINTWISE = (MapOp, NormOp, MomentsOp, NormalizeOp, RopeOp, CastOp, SliceOp, ConcatOp, AppendOp, Conv1dOp)
 _PRODUCTS = (EinsumOp, GroupedEinsumOp)
 
+WRITERS = ("norm", "activation", "attention")
+"""What writes the activations of a product: norms, attention, and all else, which are activations of feed-forwards."""
+
 
 @dataclass(frozen=True)
 class FusePass(ModulePass):
@@ -30,29 +35,43 @@ class FusePass(ModulePass):
     - Neighbouring elementwise ops, norms, rotary embedding, casts and cache writes become one kernel; so do the short
       convolutions of one layer's heads.
     - The norm that starts a layer joins the kernel that ends the layer before it.
+    - Casts of what the ops of `apart` write join the dense product that reads them: a kernel of the product's library
+      quantises these activations, and its price is the product's.
 
     Grouping never adds traffic: what only flows inside a group is neither written nor read.
 
     Source: vLLM and TensorRT-LLM kernels of 2024 to 2026 (merged QKV and gate-up projections, fused add and RMS norm,
-    fused rotary embedding and cache write).
+    fused rotary embedding and cache write; `scaled_fp8_quant` of vLLM's linear layers).
+
+    Options:
+        apart: Which ops write wide what dense products read narrow: some of WRITERS.
     """
 
     name = "fuse"
+    apart: tuple[str, ...] = ()
 
     def apply(self, ctx: Context, op: ModuleOp) -> None:
-        """Group the ops of every block."""
+        """Group the ops of every block.
+
+        Raises:
+            PlanError: A name in `apart` is unknown.
+        """
+        for name in self.apart:
+            if name not in WRITERS:
+                fix = did_you_mean(name, WRITERS)
+                raise PlanError(Problem(where="pass 'fuse', apart", what=f"unknown kind of op '{name}'", fix=fix))
         for inner in list(op.walk()):
             if isinstance(inner, PhaseOp | RepeatOp | StageOp):
-                _fuse_block(inner.body.block)
+                _fuse_block(inner.body.block, self.apart)
         for inner in list(op.walk()):
             if isinstance(inner, RepeatOp):
                 _join_repetitions(inner.body.block)
 
 
-def _fuse_block(block: Block) -> None:
+def _fuse_block(block: Block, apart: Sequence[str]) -> None:
     _hoist_declarations(block)
     for products in _sibling_products(block):
-        _group_products(products)
+        _group_products(products, apart)
     for run in _pointwise_runs(block):
         _wrap(run, "pointwise")
 
@@ -81,7 +100,7 @@ def _sibling_products(block: Block) -> list[list[EinsumOp | GroupedEinsumOp]]:
     return list(families.values())
 
 
-def _group_products(products: list[EinsumOp | GroupedEinsumOp]) -> None:
+def _group_products(products: list[EinsumOp | GroupedEinsumOp], apart: Sequence[str]) -> None:
     first, *rest = products
     anchor: Operation = first
     for op in rest:
@@ -91,6 +110,11 @@ def _group_products(products: list[EinsumOp | GroupedEinsumOp]) -> None:
         insert_before(following, op)
         anchor = op
     ops: list[Operation] = list(products)
+    cast = _cast_of(products)
+    if cast is not None and _writer(cast) in apart:
+        cast.detach()
+        insert_before(first, cast)
+        ops.insert(0, cast)
     for product in products:
         epilogue = _bias_of(product.results[0])
         if epilogue is not None:
@@ -102,6 +126,24 @@ def _group_products(products: list[EinsumOp | GroupedEinsumOp]) -> None:
             ops.append(epilogue)
     if len(ops) > 1:
         _wrap(ops, "product")
+
+
+def _cast_of(products: Sequence[EinsumOp | GroupedEinsumOp]) -> CastOp | None:
+    """The cast of what dense products of one kernel read, where nothing else reads it."""
+    cast = products[0].operands[0].owner
+    if not isinstance(cast, CastOp) or isinstance(products[0], GroupedEinsumOp):
+        return None
+    return cast if all(use.operation in products for use in cast.res.uses) else None
+
+
+def _writer(cast: CastOp) -> str:
+    """Which of WRITERS made what is cast, views left aside."""
+    maker = cast.x.owner
+    while isinstance(maker, SliceOp):
+        maker = maker.x.owner
+    if isinstance(maker, NormOp | NormalizeOp):
+        return "norm"
+    return "attention" if isinstance(maker, AttentionOp) else "activation"
 
 
 def _bias_of(value: SSAValue) -> MapOp | None:

@@ -63,6 +63,8 @@ def load_engine(name_or_path: str | Path, overrides: Iterable[str] = ()) -> Engi
         mixes_prefill=batching is None or batching.prefill == "mixed",
         step_tokens=STEP_TOKENS if batching is None else batching.step_tokens.value,
         libraries=profile.libraries,
+        quantize_apart=profile.quantize_apart,
+        norms_quantize=profile.norms_quantize,
     )
 
 

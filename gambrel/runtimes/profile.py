@@ -11,6 +11,7 @@ from gambrel.hardware.profile import Field, Quantity, Source
 
 Launch = Literal["graph", "eager"]
 PrefillSteps = Literal["mixed", "separate"]
+Writer = Literal["norm", "activation", "attention"]
 STEP_TOKENS = 8192.0
 """Default of vLLM on devices with 70 GiB and more, of SGLang's chunks on 80 GB devices, and of TensorRT-LLM (2025)."""
 
@@ -58,6 +59,13 @@ class EngineProfile:
         tuple[str, ...],
         Field("Libraries whose kernels run, as hardware profiles name them after an `@`, the preferred first"),
     ] = ()
+    quantize_apart: Annotated[
+        tuple[Writer, ...],
+        Field("After which ops a kernel of its own quantises what a dense product reads: norm, activation, attention"),
+    ] = ()
+    norms_quantize: Annotated[
+        tuple[str, ...], Field("Model types of configs whose norms quantise, where those of others do not")
+    ] = ()
     sources: Annotated[Mapping[str, Source], Field("Sources by the key that numbers name")]
 
 
@@ -76,6 +84,8 @@ class EngineOverheads:
         mixes_prefill: Whether a step takes prompt tokens and decoding sequences together.
         step_tokens: Most tokens of one step.
         libraries: Whose kernels run, the preferred first; none in particular where empty.
+        quantize_apart: After which ops a kernel of its own quantises what a dense product reads.
+        norms_quantize: Model types whose norms quantise all the same.
     """
 
     name: str
@@ -89,6 +99,12 @@ class EngineOverheads:
     mixes_prefill: bool = True
     step_tokens: float = STEP_TOKENS
     libraries: tuple[str, ...] = ()
+    quantize_apart: tuple[Writer, ...] = ()
+    norms_quantize: tuple[str, ...] = ()
+
+    def apart_for(self, model_type: str) -> tuple[Writer, ...]:
+        """After which ops of a model kernels of their own quantise."""
+        return tuple(each for each in self.quantize_apart if each != "norm" or model_type not in self.norms_quantize)
 
 
 IDEAL = EngineOverheads(

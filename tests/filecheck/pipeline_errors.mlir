@@ -14,7 +14,7 @@ builtin.module {}
 // CHECK-NEXT: error: pass 'shard': unknown option 'strateg'. Did you mean 'strategy'
 // CHECK-NEXT: error: pass 'shard': option 'axes' cannot be 3
 // CHECK-NEXT: error: pass 'quantize': option 'weights' cannot be 1
-// CHECK-NEXT: error: pass 'fuse': unknown option 'x'. It takes no options.
+// CHECK-NEXT: error: pass 'fuse': unknown option 'x'. Known: apart.
 
 // SYNTAX: error: pipeline, column 16 of 'shard{strategy=': Unknown argument value
 // STRATEGY: error: strategy: unknown strategy 'megatorn'. Did you mean 'megatron'

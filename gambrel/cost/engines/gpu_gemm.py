@@ -83,11 +83,11 @@ def gemm(kernel: Gemm, device: Device, residency: Residency = COLD) -> Parts:
     T  = launch + min over tile, s of
          [(Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead + [s>1](split_overhead + 8 s m n b/B_cache)]
     ```
-    h is the wave hardness, M the memory path of `memory_seconds`. Past `sustained_after` the clock falls and the excess
-    is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in its format,
-    row by row: `quantize_launch + max(bytes/B, m b (quantize_row_time + k/quantize_rate)/N)`. Weights narrower than the activations are
-    widened at `tn/unpack` a step, which joins Tl. A call that the host issues kernel by kernel takes `issue_floor` at
-    least; one that it issues by itself, what `issued` gives.
+    h is the wave hardness, M the memory path of `memory_seconds`. Past `sustained_after` the clock falls and the
+    excess is divided by `sustained_share`. With `quantized_from_bytes` a separate kernel reads A and writes it in
+    its format, row by row: `quantize_launch + max(bytes/B, m b (quantize_row_time + k/quantize_rate)/N)`. Weights
+    narrower than the activations are widened at `tn/unpack` a step, which joins Tl. A call that the host issues
+    kernel by kernel takes `issue_floor` at least; one that it issues by itself, what `issued` gives.
 
     Does not count: bank conflicts, unaligned sizes, the epilogue's arithmetic, thread-block clusters.
 

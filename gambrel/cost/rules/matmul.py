@@ -1,6 +1,7 @@
 """Matrix products, alone or with joined columns and a bias as epilogue."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xdsl.ir import SSAValue
 
@@ -9,6 +10,7 @@ from gambrel.cost.rows import KernelSpec
 from gambrel.cost.rules.registry import Draft, bytes_of, product_rate, rule
 from gambrel.ir.expr import Expr, hit, total
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
+from gambrel.ir.pointwise import CastOp
 from gambrel.ir.types import tensor
 
 GEMM_FORMULA = "GEMM m n k over tiles, waves and splits; docs/explanation/cost-model.md, 'GEMM'"
@@ -33,6 +35,14 @@ def products(ops: Sequence[EinsumOp | GroupedEinsumOp]) -> Draft:
     if isinstance(first, GroupedEinsumOp):
         return _grouped([op for op in ops if isinstance(op, GroupedEinsumOp)])
     return _dense([op for op in ops if isinstance(op, EinsumOp)])
+
+
+def quantised(made: Draft, cast: CastOp) -> Draft:
+    """A product whose call narrows its activations first, by another kernel: read wide, written and read narrow."""
+    wide, narrow = tensor(cast.x), cast.type
+    reads = {**made.reads, cast.x: wide.local_bytes}
+    spec = replace(made.kernel, constants={**made.kernel.constants, "quantized_from_bytes": bytes_of(wide.format)})
+    return replace(made, kernel=spec, reads=reads, writes={**made.writes, cast.res: narrow.local_bytes})
 
 
 def _dense(ops: Sequence[EinsumOp]) -> Draft:

@@ -154,6 +154,29 @@ def test_fuse_joins_products_of_one_input(compiled):
     assert inside == [["attn.q", "attn.k", "attn.v"], ["mlp.gate", "mlp.up"]]
 
 
+def test_fuse_puts_casts_of_what_writes_wide_with_their_products(compiled):
+    def joined(apart):
+        groups = ops(compiled(f"quantize{{weights=fp8 activations=fp8}},fuse{{apart={apart}}}"), GroupOp)
+        products = [group.body.block.ops for group in groups if group.kind.data == "product"]
+        return [op.label_attr.data for inner in products for op in inner if isinstance(op, CastOp)]
+
+    assert joined("norm") == ["attn.q.quantize", "mlp.gate.quantize"]
+    assert joined("activation") == ["mlp.down.quantize"]
+    assert joined("attention") == ["attn.o.quantize"]
+    assert len(joined("norm,activation,attention")) == 4
+
+
+def test_fuse_leaves_the_casts_of_experts_where_they_are_made(compiled):
+    module = compiled("quantize{weights=fp8 activations=fp8},fuse{apart=norm,activation,attention}", sparse=True)
+    groups = [op for op in ops(module, GroupOp) if any(isinstance(x, GroupedEinsumOp) for x in op.body.block.ops)]
+    assert not any(isinstance(op, CastOp) for group in groups for op in group.body.block.ops)
+
+
+def test_fuse_refuses_unknown_writers(compiled):
+    with pytest.raises(PlanError, match="apart: unknown kind of op 'norms'"):
+        compiled("fuse{apart=norms}")
+
+
 def test_a_sum_over_batch_and_width_is_scattered_over_one_and_reduced_over_the_other() -> None:
     structure = Structure(strategy="attention-dp", axes=("tp", "dp"))
     rows = compile_variant(load("llama-3.1-8b"), structure).program.table.rows

@@ -67,6 +67,29 @@ def test_data_parallel_replicas_share_the_sequences(tmp_path: Path) -> None:
     assert one.decode.host_seconds - two.decode.host_seconds == pytest.approx((8 - 4) * 10e-6)
 
 
+def test_activations_are_quantised_by_kernels_of_their_own_where_the_engine_says_so(tmp_path: Path) -> None:
+    def rows(model: str, lines: str) -> dict[str, gambrel.estimation.result.RowEstimate]:
+        engine = write(tmp_path, PROFILE.replace("sources:", f"{lines}\nsources:"))
+        plan = gambrel.Plan(tp=4, weights="fp8", engine=engine)
+        found = gambrel.estimate(model, "h100-sxm", plan=plan, workload=WORKLOAD).decode
+        assert found is not None
+        return {row.name.removeprefix("layers0: "): row for row in found.rows}
+
+    fused, apart = rows("llama-3.1-8b", ""), rows("llama-3.1-8b", "quantize_apart: [norm, activation, attention]")
+    down, alone = apart["mlp.down.quantize + mlp.down"], fused["mlp.down"]
+    # The wide activations are read besides, and the narrow ones written.
+    narrow = WORKLOAD.batch * 14336 / 4
+    assert down.bytes_read - alone.bytes_read == pytest.approx(2 * narrow)
+    assert down.bytes_written - alone.bytes_written == pytest.approx(narrow)
+    assert down.seconds > alone.seconds + 2e-6
+    assert "attn_add + mlp_norm" in apart
+    assert "attn_add + mlp_norm + mlp.gate.quantize" in fused
+
+    some = "quantize_apart: [norm]\nnorms_quantize: [llama]"
+    assert "mlp.gate.quantize + mlp.gate + mlp.up" in rows("qwen3-32b", some)
+    assert "mlp.gate + mlp.up" in rows("llama-3.1-8b", some)
+
+
 def test_a_table_varies_the_engine(tmp_path: Path) -> None:
     path = write(tmp_path, PROFILE)
     table = gambrel.estimate_table("llama-3.1-8b", "h100-sxm", columns={"engine": ["ideal", path], "batch": [1, 8]})
@@ -87,6 +110,7 @@ def test_a_table_varies_the_engine(tmp_path: Path) -> None:
         ("step_overhead: 2 ms\n", "", "step_overhead is missing"),
         ("decode: graph", "decode: graphs", "launch.decode is 'graphs'"),
         ("runtime_memory", "runtime_memry", "unknown key 'runtime_memry'"),
+        ("sources:", "quantize_apart: [norms]\nsources:", "quantize_apart"),
     ],
 )
 def test_a_wrong_profile_is_refused_with_its_place(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -46,12 +46,16 @@ def test_gemm_slows_down_past_the_sustained_limit() -> None:
     assert price(kernel, slow).seconds == pytest.approx(5e-3 + 2 * (seconds - 5e-3))
 
 
-def test_gemm_with_a_separate_quantise_kernel() -> None:
+@pytest.mark.parametrize(("rate", "row_time"), [(1e9, 0.0), (3.0, 0.0), (3.0, 1e-6)])
+def test_gemm_with_a_separate_quantise_kernel(rate: float, row_time: float) -> None:
+    """Its bytes bound it, or the elements that its units narrow."""
+    gpu = with_parameters("gemm_fp8", quantize_per_clock_per_unit=rate, quantize_row_time=row_time)
     kernel = replace(gemm(512.0), rate="fp8", a_bytes=1.0, b_bytes=1.0)
-    default = parameters.Gemm()
-    extra = default.quantize_launch + 512 * 4096 * (2 + 1) / (default.memory_efficiency * 4e12)
-    plain = price(kernel, GPU).seconds
-    assert price(replace(kernel, quantized_from_bytes=2.0), GPU).seconds - plain == pytest.approx(extra)
+    streamed = 512 * 4096 * (2 + 1) / (parameters.Gemm().memory_efficiency * 4e12)
+    narrowed = 512 / GPU.num_units * (row_time + 4096 / (rate * GPU.clock_hz))
+    extra = price(replace(kernel, quantized_from_bytes=2.0), gpu).seconds - price(kernel, gpu).seconds
+    launch = variant_defaults.FORMAT_DEFAULTS["gemm_fp8"]["quantize_launch"]
+    assert extra == pytest.approx(launch + max(streamed, narrowed))
 
 
 def test_gemm_parameters_of_a_rate_come_before_the_family() -> None:
