@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from benchmarks.accuracy.grade_cells import COLUMNS
 from benchmarks.accuracy.grade_rows import SetError
 
 DATACENTRE = ("a100-sxm-80gb", "h100-sxm", "h200-sxm", "b200-sxm")
-"""Devices of the mean."""
+"""Devices of the first mean, today's of large servers; a second one is over all that a table has."""
+
+SERVED = {"gemm": ("gemm_bf16", "gemm_fp8", "gemm_nvfp4")}
+"""Sets of a table that large models are served with, in any library: they get means of their own."""
 
 TITLES = {
     "new": "no data of the device",
@@ -60,6 +63,14 @@ class Cell:
         """Mean over all rows, a fraction."""
         return sum(each.rows * each.error for each in self.columns[column]) / self.rows
 
+    def only(self, families: Sequence[str]) -> Cell:
+        """The sets of some families, in any library."""
+        kept = {
+            column: [each for each in sets if each.name.partition("@")[0] in families]
+            for column, sets in self.columns.items()
+        }
+        return replace(self, columns=kept)
+
 
 def table_lines(cells: Sequence[Cell], titles: Mapping[str, str]) -> list[str]:
     """A line for each family and device, and one for its mean over the datacentre devices."""
@@ -69,10 +80,19 @@ def table_lines(cells: Sequence[Cell], titles: Mapping[str, str]) -> list[str]:
         mine = [cell for cell in cells if cell.table == table]
         lines += [_line(title, x.device, x.rows, [x.error(column) for column in COLUMNS]) for x in mine]
         some = [cell for cell in mine if cell.device in DATACENTRE]
-        if len(some) > 1:
-            means = [float(np.mean([cell.error(column) for cell in some])) for column in COLUMNS]
-            lines.append(_line(f"**{title}**", "**datacentre**", sum(cell.rows for cell in some), means))
+        lines += _mean(title, "datacentre", some)
+        served = [cell.only(SERVED[table]) for cell in some] if table in SERVED else []
+        lines += _mean(f"{title} in bf16, fp8 and nvfp4", "datacentre", served)
+        lines += _mean(title, "all devices", mine) if len(mine) > len(some) else []
     return lines
+
+
+def _mean(title: str, where: str, cells: Sequence[Cell]) -> list[str]:
+    """A line with the means over devices; none for less than two."""
+    if len(cells) < 2:
+        return []
+    means = [float(np.mean([cell.error(column) for cell in cells])) for column in COLUMNS]
+    return [_line(f"**{title}**", f"**{where}**", sum(cell.rows for cell in cells), means)]
 
 
 def set_lines(cells: Sequence[Cell]) -> list[str]:
