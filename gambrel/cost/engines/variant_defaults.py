@@ -13,12 +13,21 @@ NO_SPLIT = {"split_overhead": 30e-6}
 """Products whose kernels do not split k: a split costs more than it can save."""
 
 FORMAT_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "gemm_fp8": {"launch": 1.0e-6, "compute_efficiency": 0.66, "quantize_launch": 3.6e-6},
+    "gemm_fp8": {
+        "launch": 1.0e-6,
+        "compute_efficiency": 0.69,
+        "load_bytes_per_clock_per_unit": 205.0,
+        "slice_latency": 0.03e-6,
+        "quantize_launch": 3.2e-6,
+    },
     "gemm_fp8_block": {"quantize_row_time": 0.06e-6, **NO_SPLIT},
     "gemm_nvfp4": {
+        "compute_efficiency": 0.65,
+        "load_bytes_per_clock_per_unit": 205.0,
+        "slice_latency": 0.06e-6,
         "quantize_launch": 4.5e-6,
         "quantize_row_time": 0.08e-6,
-        "quantize_per_clock_per_unit": 11.0,
+        "quantize_per_clock_per_unit": 12.0,
         **NO_SPLIT,
     },
 }
@@ -29,7 +38,7 @@ FEW_LAUNCHES = {"launch": 2.0e-6}
 """Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
 
 LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
-    "gemm_fp8@vllm": {"quantize_row_time": 1.1e-6, "tile_search": 0.0},
+    "gemm_fp8@vllm": {"quantize_row_time": 1.0e-6, "tile_search": 0.0},
     "gemm_fp8@sglang": {"quantize_row_time": 0.04e-6, "split_overhead": 8e-6},
     "gemm_fp8@trtllm": {"quantize_row_time": 0.015e-6},
     "gemm_nvfp4@sglang": {"quantize_launch": 3.0e-6},
