@@ -108,8 +108,8 @@ class GroupedGemm:
     unpack_per_clock_per_unit: Number = 35.0
     unaligned_load_share: Number = 0.03
     pair_time: Number = 0.6e-9
-    expert_time: Number = 5e-9
-    foreign_passes: Number = 0.2
+    expert_time: Number = 2e-9
+    foreign_passes: Number = 0.05
     staging_passes: Number = 0.2
     least_tile: Number = 8.0
     largest_tile: Number = 64.0

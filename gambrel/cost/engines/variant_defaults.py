@@ -23,7 +23,7 @@ values that were fitted on Hopper, Blackwell and Ada."""
 FEW_LAUNCHES = {"launch": 2.0e-6}
 """Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
 
-WRITES_ZEROS = {"foreign_passes": 1.7}
+WRITES_ZEROS = {"foreign_passes": 1.3}
 """Triton's expert products in vLLM and SGLang: the blocks of pairs that other devices multiply write zeros, which the
 activation and the sum read.
 
@@ -47,7 +47,7 @@ LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
-    "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
+    "grouped_gemm_fp8_w4@trtllm": {**FEW_LAUNCHES, "expert_time": 2e-9},
 }
 """What a library's kernels have on any device whose profile does not say: how many kernels a call is, who quantises its
 rows, whether k is split, and what a host takes to issue it are the software's. Source: near the mean over the
