@@ -53,7 +53,7 @@ OWN = ("launch", "compute_efficiency", "memory_efficiency")
 """Parameters that the profiles of devices give for kernels of no library: printed, moved or not, for the libraries of
 their generation, whose kernels they would change otherwise."""
 
-QUICK = 8
+QUICK = 20
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
 Pairs = Sequence[tuple[Device, Case]]

@@ -15,7 +15,7 @@ from gambrel.cost.engines.variants import stream_variants
 
 FIXED = {
     "gemm": ("sustained_after",),
-    "memory_bound": ("long_row", "rows_in_flight"),
+    "memory_bound": ("long_row", "rows_in_flight", "rows_at_once"),
     "scan": ("fused",),
     "grouped_gemm": TILES,
 }
@@ -378,7 +378,8 @@ EXPERTS = {
     ("bf16", "bf16_w4"): ("int4_wo", "w4a16_mxfp4"),
     ("fp8",): ("fp8",),
     ("fp8", "fp8_block"): ("fp8_block",),
-    ("fp8", "fp8_w4"): ("w4a8_mxfp4_mxfp8", "w4afp8"),
+    ("fp8", "fp8_w4"): ("w4afp8",),
+    ("fp8", "fp8_block", "fp8_w4"): ("w4a8_mxfp4_mxfp8",),
     ("nvfp4",): ("nvfp4",),
 }
 """Variants of each format of expert products."""

@@ -56,9 +56,12 @@ SPREADS = {
     "prologue_passes": 1.2,
     "append_passes": 1.2,
     "local_passes": 1.0,
+    "ramp": 1.0,
     "cache_share": 0.4,
     "cache_bytes_per_clock_per_unit": 0.5,
     "pair_time": 1.5,
+    "expert_time": 2.0,
+    "foreign_passes": 1.5,
     "staging_passes": 1.0,
     "unaligned_load_share": 1.0,
 }
@@ -103,7 +106,7 @@ HOP_S = 0.7e-6
 TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 """Parameters that choose the tile of expert products."""
 
-FIXED = ("sustained_after", "long_row", "rows_in_flight", "fused", *TILES)
+FIXED = ("sustained_after", "long_row", "rows_in_flight", "rows_at_once", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
 SOME_KINDS = ("regroup_time", "widening_passes")

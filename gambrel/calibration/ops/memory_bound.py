@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from gambrel.calibration.columns import Column, Rows
 from gambrel.calibration.operation import LIBRARY, Call, Operation, SiteNumber
 from gambrel.calibration.ops.common import (
@@ -64,6 +66,14 @@ scalar operand is wrapped into a tensor, a module or functional checks its argum
 """
 
 
+PARALLEL_BLOCK = 2560.0
+"""Columns of the model in whose blocks Vidur's `add` is two: attention's results and the MLP's are added to the input.
+
+Source: Vidur, vidur/profiling/mlp/mlp_impl.py, `GPTBlock._forward_without_post_attn_norm`, which of its models only
+Phi-2 takes.
+"""
+
+
 def rows_kernel(op: Elementwise, rows: Array, cols: Array, read: Array | float, written: Array | float) -> MemoryBound:
     """A streaming kernel from its bytes per row, with one FLOP for each element."""
     return MemoryBound(
@@ -84,7 +94,11 @@ def build(rows: Rows) -> Call:
         library=library,
         host_work=HOST_WORK.get(op, 1.0) if library in EAGER_SOURCES else 0.0,
     )
-    return Call(kernels=(kernel,), residency=HOT)
+    if (op, library) != ("add", "vidur"):
+        return Call(kernels=(kernel,), residency=HOT)
+    # A second addition of no rows costs nothing.
+    second = np.where(x["cols"] == PARALLEL_BLOCK, x["rows"], 0.0)
+    return Call(kernels=(kernel, rows_kernel(kind, second, x["cols"], reads * row, writes * row)), residency=HOT)
 
 
 MEMORY_BOUND = Operation(

@@ -29,10 +29,13 @@ def collective(kernel: Transfer, device: Device) -> Parts:
     ```
     low latency:  a1 + l1 (n-1) + V/(e1 B)
     one shot:     a0 + l1 (n-1) + (n-1) S/inner/(e1 B)              all_reduce
-    ring:         a2 + l2 (n-1) + (V + c S/inner)/(e2 B)
-    tree:         a2 + 2 l2 ceil(log2 n) + (2 + c) S/inner/(e2 B)   all_reduce on a fat tree
-    in network:   a2 + 2 l2 + (n+1)/n S/inner/(e3 B)                all_reduce, n >= 4, switch that reduces
+    ring:         a2 + l2 (n-1) + R(V + c S/inner, e2 B)
+    tree:         a2 + 2 l2 ceil(log2 n) + R((2 + c) S/inner, e2 B)   all_reduce on a fat tree
+    in network:   a2 + 2 l2 + R((n+1)/n S/inner, e3 B)                all_reduce, n >= 4, switch that reduces
     ```
+    `R(x, b) = x/b + ramp x/(x + b ramp)`: these algorithms move a message in chunks over many channels, and a short one
+    fills neither.
+
     c is the share of the message that the kernel copies on the device itself, at the rate of its channels; a permute
     copies nothing. Where the caller says on how many units the kernel runs, its bandwidth is at most that many times
     `unit_bytes_per_s`. A permute has one hop: a1 + l1 + S/(e B). A call that the host issues takes `issue_floor` at
@@ -79,20 +82,25 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
     wire = sent / np.minimum(p.low_latency_efficiency * bandwidth, reach)
     best = p.low_latency_launch + p.low_latency_hop * hops + wire
     local = 0.0 if kernel.op == "permute" else p.local_passes * kernel.message_bytes / level.inner
-    ring_wire = (sent + local) / np.minimum(p.ring_efficiency * bandwidth, reach)
+    ring_wire = _ramped(sent + local, np.minimum(p.ring_efficiency * bandwidth, reach), p.ramp)
     options = [(p.ring_launch + p.ring_hop * hops + ring_wire, ring_wire)]
     if kernel.op == "all_reduce":
         read = (members - 1.0) * kernel.message_bytes / level.inner / (p.low_latency_efficiency * bandwidth)
         options.append((p.one_shot_launch + p.low_latency_hop * hops + read, read))
     if kernel.op == "all_reduce" and link.topology == "fat-tree":
-        tree_wire = (2.0 * kernel.message_bytes / level.inner + local) / (p.ring_efficiency * bandwidth)
+        tree_wire = _ramped(2.0 * kernel.message_bytes / level.inner + local, p.ring_efficiency * bandwidth, p.ramp)
         depth = np.ceil(np.log2(np.maximum(members, 1.0)))
         options.append((p.ring_launch + 2.0 * p.ring_hop * depth + tree_wire, tree_wire))
     if kernel.op == "all_reduce" and link.in_network_reduction:
-        switch_wire = in_network_bytes(kernel, level) / (p.in_network_efficiency * bandwidth)
+        switch_wire = _ramped(in_network_bytes(kernel, level), p.in_network_efficiency * bandwidth, p.ramp)
         switch = p.ring_launch + 2.0 * p.ring_hop + switch_wire
         options.append((np.where(np.asarray(members) >= IN_NETWORK_MEMBERS, switch, np.inf), switch_wire))
     for seconds, candidate in options:
         wire = np.where(seconds < best, candidate, wire)
         best = np.minimum(best, seconds)
     return np.maximum(best, p.issue_floor), wire
+
+
+def _ramped(sent: Number, bytes_per_s: Number, ramp: Number) -> Number:
+    """Seconds of bytes on the wire, with the loss `ramp sent/(sent + bytes_per_s ramp)` until the pipeline is full."""
+    return sent / bytes_per_s + ramp * sent / np.maximum(sent + bytes_per_s * ramp, 1e-300)

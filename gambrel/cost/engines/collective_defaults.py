@@ -14,34 +14,38 @@ from gambrel.hardware.device import Link, Number
 GATHER = {
     "low_latency_launch": 6.6e-6,
     "low_latency_efficiency": 0.2,
-    "ring_launch": 21e-6,
-    "ring_efficiency": 0.95,
+    "ring_launch": 17e-6,
+    "ring_efficiency": 0.97,
     "local_passes": 0.42,
+    "ramp": 10e-6,
 }
 EXCHANGE = {
     "low_latency_launch": 8.7e-6,
     "low_latency_efficiency": 0.075,
-    "ring_launch": 16e-6,
-    "ring_efficiency": 0.9,
+    "ring_launch": 14.4e-6,
+    "ring_efficiency": 0.92,
     "local_passes": 0.35,
+    "ramp": 4e-6,
 }
 REDUCE = {
     "low_latency_launch": 7.0e-6,
     "low_latency_efficiency": 0.42,
-    "ring_launch": 13e-6,
-    "ring_efficiency": 0.75,
+    "ring_launch": 10.6e-6,
+    "ring_efficiency": 0.765,
     "in_network_efficiency": 0.42,
     "one_shot_launch": 4.5e-6,
     "local_passes": 0.25,
+    "ramp": 6e-6,
 }
 NCCL_REDUCE = {
     "low_latency_launch": 6.5e-6,
     "low_latency_efficiency": 0.2,
-    "ring_launch": 24e-6,
-    "ring_efficiency": 0.85,
+    "ring_launch": 20.8e-6,
+    "ring_efficiency": 0.87,
     "in_network_efficiency": 0.35,
     "one_shot_launch": 7.0e-6,
     "local_passes": 0.33,
+    "ramp": 8e-6,
 }
 EAGER_REDUCE = {**REDUCE, "low_latency_efficiency": 0.3, "issue_floor": 28e-6}
 SEND = {"low_latency_launch": 8.0e-6, "ring_launch": 8.0e-6, "ring_efficiency": 0.85}
@@ -62,6 +66,9 @@ EXPERTS = {
 }
 """Start-ups of the protocols of the exchange between experts, their routing and waiting included; H200 and B200."""
 
+KERNELS = {"ring_efficiency": 0.9, "ramp": 0.0}
+"""What the exchange's own kernels have beside them: they are on all their channels from the first token on."""
+
 BY_OPERATION: Mapping[str, Mapping[str, float]] = {
     "all_gather": GATHER,
     "reduce_scatter": GATHER,
@@ -72,7 +79,7 @@ BY_OPERATION: Mapping[str, Mapping[str, float]] = {
     "all_reduce@sglang_eager": EAGER_REDUCE,
     "permute": SEND,
     **{
-        f"all_to_all@{protocol}": {**EXCHANGE, "low_latency_launch": 0.6 * launch, "ring_launch": launch}
+        f"all_to_all@{protocol}": {**EXCHANGE, "low_latency_launch": 0.6 * launch, "ring_launch": launch, **KERNELS}
         for protocol, launch in EXPERTS.items()
     },
 }
@@ -94,8 +101,12 @@ BUS: Mapping[str, float] = {
     "ring_efficiency": 0.72,
     "local_passes": 0.12,
     "sharing": 1.6,
+    "ramp": 0.0,
 }
-"""What differs where devices share host bridges."""
+"""What differs where devices share host bridges, whose bandwidth a few chunks fill."""
+
+OUTSIDE = {"ramp": 0.0}
+"""What differs on links between nodes, whose bandwidth a few chunks fill."""
 
 
 def collective_default(link: Link, op: str) -> Collective:
@@ -117,4 +128,5 @@ def known_of_libraries(links: Iterable[Link]) -> dict[str, Mapping[str, Number]]
 def _values(link: Link, key: str) -> dict[str, Number]:
     low, ring = HOPS.get(key, HOPS.get(key.partition("@")[0], (1.0, 1.0)))
     hops = {"low_latency_hop": low * link.latency_s, "ring_hop": ring * link.latency_s}
-    return {**hops, **BY_OPERATION.get(key, {}), **(BUS if link.topology == "bus" else {})}
+    outer = {"bus": BUS, "fat-tree": OUTSIDE}
+    return {**hops, **BY_OPERATION.get(key, {}), **outer.get(link.topology, {})}

@@ -38,7 +38,8 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
          where that is faster
     w  = tiles(tm) ceil(n/tn)/N      W = h ceil(w) + (1-h) max(w, 1)
     Tc = W k 2 tm tn / (e_c F/N)     Tl = W k max((tm ba + tn bb)/load, slice_latency/64)
-    T  = launch + (Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead + offered pair_time + staging_passes rows (k ba + n bc)/B
+    T  = launch + (Tc^p + Tl^p + Td^p)^(1/p) + W wave_overhead + offered pair_time + experts expert_time
+         + (staging_passes rows (k ba + n bc) + foreign_passes (offered - rows) n bc)/B
     ```
     Td streams the hit experts' weights and the rows. Libraries take the tile from the mean number of rows that they
     are given for each of their experts, before they know whose these are: where a device is offered the pairs of a
@@ -46,7 +47,7 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
     that is faster, more rows never take less, as they sometimes do where a library's rule steps to a tile that suits
     them better. Operands whose rows are not a multiple of 16 elements are loaded at `unaligned_load_share` of the rate.
     Weights narrower than the activations are widened as in `gemm`. Sorting the pairs and copying or quantising rows are
-    kernels of the same call.
+    kernels of the same call, which look through all experts of the device; some write zeros for pairs of others.
 
     Does not count: routing, activation and combining (rows of their own), the busiest device's excess over the mean.
 
@@ -74,7 +75,9 @@ def grouped_gemm(kernel: GroupedGemm, device: Device, residency: Residency = COL
         with_tile = p_norm(rounds * kernel.k * step, stream, p.overlap_norm) + rounds * p.wave_overhead
         products = np.minimum(products, with_tile)
     staged = kernel.rows * (kernel.k * kernel.a_bytes + kernel.n * kernel.c_bytes)
-    sorting = offered * p.pair_time + p.staging_passes * staged / bandwidth
+    zeros = np.maximum(offered - kernel.rows, 0.0) * kernel.n * kernel.c_bytes
+    passed = p.staging_passes * staged + p.foreign_passes * zeros
+    sorting = offered * p.pair_time + kernel.experts * p.expert_time + passed / bandwidth
     compute = kernel_flops(kernel) / (flops * device.num_units)
     return Parts(p.launch + products + sorting, compute=compute, memory=stream, latency=p.launch)
 

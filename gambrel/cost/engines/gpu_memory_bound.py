@@ -20,8 +20,11 @@ from gambrel.cost.kernel import MemoryBound, Number
 from gambrel.cost.roofline import kernel_bytes
 from gambrel.hardware.device import Device
 
-ROWS_AT_ONCE = 16.0
-"""Rows that `row_time` is the time of, on one unit."""
+BLOCK_A_ROW = ("norm", "softmax", "activation")
+"""Operations whose kernels give each row to a block of its own, however few these are, or to a part of one.
+
+Source: vLLM, csrc/layernorm_kernels.cu and csrc/activation_kernels.cu: `dim3 grid(num_tokens)`, up to 1024 threads.
+"""
 
 REDUCTIONS = ("norm", "softmax")
 """Operations that read a row again after reducing it."""
@@ -42,7 +45,8 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     stream  = M(bytes) + again (kept/B_cache + (1 - kept)/B)
     again   = [cols > long_row] second_pass x reduced bytes
     kept    = min(1, kept_share C/(N rows_in_flight x bytes of a reduced row))
-    T = launch + max(||stream, (bytes + again)/B_access||_p, rows/(16 N) rounds x row_time, FLOPs/(e_c vector peak))
+    access  = (bytes + again)/B_access; a block a row: ceil(rows/(R N)) (row_time + R N/rows (bytes + again)/B_access)
+    T = launch + max(||stream, access||_p, FLOPs/(e_c vector peak))
     ```
     C is the last-level cache, N the units, M the memory path of `memory_seconds`. Of a call that the host issues by
     itself, `issued` gives the time.
@@ -65,16 +69,19 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     if residency.activations_hot:
         share = cached_share(moved, p.cache_share * device.cache_bytes)
     stream = memory_seconds(moved * (1.0 - share), moved * share, rates.memory, p.memory_ramp, rates.cache)
-    rows: Number = 0.0
     if kernel.op in REDUCTIONS:
         again, kept = _again(kernel, p, device)
         kept = np.maximum(kept, share)
         moved = moved + again
         stream = stream + again * (kept / rates.cache + (1.0 - kept) / rates.memory)
-        rows = np.ceil(kernel.rows / (ROWS_AT_ONCE * device.num_units)) * p.row_time
-    stream = p_norm(stream, moved / rates.access, p.overlap_norm)
+    access = moved / rates.access
+    if kernel.op in BLOCK_A_ROW:
+        at_once = p.rows_at_once * device.num_units
+        rows = np.maximum(kernel.rows, 1.0)
+        access = np.ceil(rows / at_once) * (p.row_time + at_once / rows * access)
+    stream = p_norm(stream, access, p.overlap_norm)
     compute = kernel.flops / (p.compute_efficiency * device.vector_flops_per_s)
-    seconds = p.launch + np.maximum(np.maximum(stream, rows), compute)
+    seconds = p.launch + np.maximum(stream, compute)
     seconds = issued(seconds, kernel.host_work, p.host_call, p.host_lead)
     return Parts(seconds, compute=compute, memory=stream, latency=np.maximum(p.launch, kernel.host_work * p.host_call))
 

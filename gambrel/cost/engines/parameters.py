@@ -86,6 +86,9 @@ class GroupedGemm:
         launch: Seconds of start-up and drain, with those of the kernels that sort, copy or quantise rows for it.
         unaligned_load_share: Share of the load rate that is left where rows are no multiple of 16 elements.
         pair_time: Seconds that one pair of token and expert takes to be sorted, on the whole device.
+        expert_time: Seconds that each expert of the device takes, hit or not: its descriptor, and a place in the tables
+            that the kernels look through.
+        foreign_passes: Passes over the results of pairs that other devices multiply, where kernels write zeros there.
         staging_passes: Passes over the product's rows, operands and results, that kernels of the same call add.
         least_tile: Fewest rows of a tile.
         largest_tile: Most rows of a tile; with `least_tile` no smaller, the tile is fixed.
@@ -107,6 +110,8 @@ class GroupedGemm:
     unpack_per_clock_per_unit: Number = 35.0
     unaligned_load_share: Number = 0.03
     pair_time: Number = 0.6e-9
+    expert_time: Number = 2e-9
+    foreign_passes: Number = 0.05
     staging_passes: Number = 0.2
     least_tile: Number = 8.0
     largest_tile: Number = 64.0
@@ -247,7 +252,8 @@ class MemoryBound:
         access_bytes_per_clock_per_unit: Rate at which the instructions of one unit move bytes, wherever they are; low
             where a kernel moves one narrow element at a time.
         overlap_norm: Exponent of the norm that joins the time of the stream and of its instructions.
-        row_time: Seconds that 16 rows in flight on one unit take (reductions over a row only).
+        rows_at_once: Rows that one unit works on at a time, where each is a block's.
+        row_time: Seconds that these take beside the time of their bytes.
         second_pass: Passes over the input that a reduction adds where rows exceed `long_row` elements.
         long_row: Elements of a row that still fit one block's registers.
         rows_in_flight: Rows that one unit works on at a time, which must fit the cache to be found there again.
@@ -263,6 +269,7 @@ class MemoryBound:
     cache_share: Number = 0.7
     access_bytes_per_clock_per_unit: Number = 64.0
     overlap_norm: Number = 3.0
+    rows_at_once: Number = 2.0
     row_time: Number = 0.3e-6
     second_pass: Number = 0.0
     long_row: Number = 0.0
@@ -316,6 +323,7 @@ class Collective:
         local_passes: Passes over the message that a ring's kernel makes on the device beside what it sends, at the same
             rate.
         issue_floor: Seconds that the host takes to issue the call; 0 inside a captured graph.
+        ramp: Seconds that a message loses until chunks of it are on all channels of a bandwidth algorithm.
         sharing: Exponent with which the bandwidth of each falls as devices share ports: those of a node its port to
             other nodes, more than two cards on PCIe the host bridges; 0 where each has its own.
 
@@ -335,6 +343,7 @@ class Collective:
     local_passes: Number = 0.4
     issue_floor: Number = 0.0
     sharing: Number = 0.0
+    ramp: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,13 @@ values that were fitted on Hopper, Blackwell and Ada."""
 FEW_LAUNCHES = {"launch": 2.0e-6}
 """Experts' products whose call is a few kernels: sorting, activation and quantising are fused with the products."""
 
+WRITES_ZEROS = {"foreign_passes": 1.3}
+"""Triton's expert products in vLLM and SGLang: the blocks of pairs that other devices multiply write zeros, which the
+activation and the sum read.
+
+Source: vLLM, vllm/model_executor/layers/fused_moe/fused_moe.py, `write_zeros_to_output`.
+"""
+
 LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "gemm_fp8@vllm": {"quantize_row_time": 1.0e-6, "tile_search": 0.0},
     "gemm_fp8@sglang": {"quantize_row_time": 0.04e-6, "split_overhead": 8e-6},
@@ -47,10 +54,14 @@ LIBRARY_DEFAULTS: Mapping[str, Mapping[str, float]] = {
     "gemm_fp8_block@vllm-deepgemm-eager": {"issue_floor": 120e-6},
     "gemm_fp8_block@vllm-flashinfer-eager": {"issue_floor": 58e-6},
     "gemm_fp8_block@vllm-triton-eager": {"issue_floor": 300e-6},
+    "grouped_gemm@vllm-triton": WRITES_ZEROS,
+    "grouped_gemm@sglang-triton": WRITES_ZEROS,
+    "grouped_gemm@vllm-wna16": WRITES_ZEROS,
+    "grouped_gemm_fp8_block@trtllm": {"expert_time": 0.1e-6},
     "grouped_gemm@trtllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@vllm-trtllm": FEW_LAUNCHES,
     "grouped_gemm@sglang-trtllm": FEW_LAUNCHES,
-    "grouped_gemm_fp8_w4@trtllm": FEW_LAUNCHES,
+    "grouped_gemm_fp8_w4@trtllm": {**FEW_LAUNCHES, "expert_time": 2e-9},
 }
 """What a library's kernels have on any device whose profile does not say: how many kernels a call is, who quantises its
 rows, whether k is split, and what a host takes to issue it are the software's. Source: near the mean over the
@@ -85,17 +96,23 @@ VARIANTS: dict[str, Mapping[str, float]] = {
         "split_overhead": 35e-6,
         "least_tile": 72.0,
     },
-    "memory_bound_activation": {"access_bytes_per_clock_per_unit": 8.5},
+    "memory_bound_activation": {
+        "launch": 0.7e-6,
+        "access_bytes_per_clock_per_unit": 20.0,
+        "overlap_norm": 1.1,
+    },
     "memory_bound_norm": {
-        "launch": 3e-6,
-        "second_pass": 1.25,
-        "access_bytes_per_clock_per_unit": 12.0,
-        "overlap_norm": 2.0,
+        "launch": 1.7e-6,
+        "second_pass": 1.4,
+        "access_bytes_per_clock_per_unit": 19.0,
+        "overlap_norm": 1.4,
+        "row_time": 0.6e-6,
     },
     "memory_bound_softmax": {
         "second_pass": 2.5,
         "long_row": 1024.0,
         "rows_in_flight": 2.0,
+        "rows_at_once": 16.0,
         "access_bytes_per_clock_per_unit": 40.0,
     },
     "memory_bound_embedding": {"access_bytes_per_clock_per_unit": 2.3},

@@ -196,6 +196,15 @@ def test_only_frameworks_that_issue_each_operator_make_their_host_work(source: s
     assert kernel.host_work == work
 
 
+def test_an_addition_of_a_parallel_block_is_two() -> None:
+    table = {"op": "add", "rows": [8.0, 8.0], "cols": [2560.0, 4096.0], "dtype": "fp16", "source": "vidur"}
+    (call,) = calls("memory_bound", table)
+    first, second = call.kernels
+    assert isinstance(first, MemoryBound)
+    assert isinstance(second, MemoryBound)
+    assert np.array_equal(second.bytes_read, [np.ravel(first.bytes_read)[0], 0.0])
+
+
 def test_several_products_are_a_call_of_their_own() -> None:
     table = {"m": [64.0, 64.0], "n": 64.0, "k": 64.0, "b": [1.0, 8.0], "dtype": "fp32", "source": "neusight"}
     single, batched = (call.kernels[0] for call in calls("gemm", table))

@@ -83,6 +83,8 @@ FREE_EXPERTS = {
     "memory_ramp": 0.0,
     "slice_latency": 0.0,
     "pair_time": 0.0,
+    "expert_time": 0.0,
+    "foreign_passes": 0.0,
     "staging_passes": 0.0,
     "load_bytes_per_clock_per_unit": 1e12,
 }
@@ -133,6 +135,22 @@ def test_sorting_and_staging_of_experts_add_their_time() -> None:
     more = with_parameters("grouped_gemm", pair_time=2e-9, staging_passes=3.0, memory_efficiency=0.5)
     extra = 512 * 2e-9 + 3 * 64 * (4096 + 2048) * 2 / (0.5 * 4e12)
     assert price(kernel, more).seconds - price(kernel, gpu).seconds == pytest.approx(extra)
+
+
+def test_each_expert_of_the_device_takes_its_time_hit_or_not() -> None:
+    few, many = (replace(grouped(8.0), experts=experts) for experts in (64.0, 256.0))
+    gpu = with_parameters("grouped_gemm", **FREE_EXPERTS | {"expert_time": 1e-7})
+    assert price(many, gpu).seconds - price(few, gpu).seconds == pytest.approx(192e-7)
+
+
+def test_kernels_write_zeros_for_pairs_of_other_devices() -> None:
+    """512 pairs are offered, 64 of them are the device's: 448 rows of 2048 results in two bytes, twice."""
+    kernel = replace(grouped(64.0), offered_rows=512.0)
+    gpu, more = (with_parameters("grouped_gemm", foreign_passes=passes, memory_efficiency=0.5) for passes in (0.0, 2.0))
+    extra = 2 * 448 * 2048 * 2 / (0.5 * 4e12)
+    assert price(kernel, more).seconds - price(kernel, gpu).seconds == pytest.approx(extra)
+    alone = replace(kernel, offered_rows=None)
+    assert price(alone, more).seconds == price(alone, gpu).seconds
 
 
 def test_a_loop_that_fits_the_cache_finds_the_experts_there() -> None:
@@ -223,11 +241,16 @@ NVLINK, IB = GPU.links
 """400 GB/s and 1 us among 8, 50 GB/s and 5 us beyond."""
 
 
+def ramped(sent: float, bytes_per_s: float, ramp: float) -> float:
+    return sent / bytes_per_s + ramp * sent / (sent + ramp * bytes_per_s)
+
+
 def test_small_all_gather_is_low_latency_and_large_is_a_ring() -> None:
     p = collective_default(NVLINK, "all_gather")
     small, large = transfer(8e3, 8.0, "all_gather"), transfer(8e9, 8.0, "all_gather")
     low = p.low_latency_launch + 7 * p.low_latency_hop + 7 / 8 * 8e3 / (p.low_latency_efficiency * 400e9)
-    ring = p.ring_launch + 7 * p.ring_hop + (7 / 8 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
+    wire = ramped((7 / 8 + p.local_passes) * 8e9, p.ring_efficiency * 400e9, p.ramp)
+    ring = p.ring_launch + 7 * p.ring_hop + wire
     assert price(small, GPU).seconds == pytest.approx(low)
     assert price(large, GPU).seconds == pytest.approx(ring)
     assert [BOUNDS[int(price(x, GPU).bound)] for x in (small, large)] == ["latency", "network"]
@@ -313,9 +336,10 @@ def test_narrow_weights_are_widened_at_the_rate_of_the_units() -> None:
 def test_the_switch_reduces_from_four_members() -> None:
     p = collective_default(NVLINK, "all_reduce")
     fast = replace(GPU, parameters={"collective_nvlink": {"in_network_efficiency": 1.0}})
-    switch = p.ring_launch + 2 * p.ring_hop + (1 + 1 / 8) * 8e9 / 400e9
+    switch = p.ring_launch + 2 * p.ring_hop + ramped((1 + 1 / 8) * 8e9, 400e9, p.ramp)
     assert price(transfer(8e9, 8.0), fast).seconds == pytest.approx(switch)
-    ring = p.ring_launch + p.ring_hop + (2 * 1 / 2 + p.local_passes) * 8e9 / (p.ring_efficiency * 400e9)
+    wire = ramped((2 * 1 / 2 + p.local_passes) * 8e9, p.ring_efficiency * 400e9, p.ramp)
+    ring = p.ring_launch + p.ring_hop + wire
     assert price(transfer(8e9, 2.0), fast).seconds == pytest.approx(ring)
 
 

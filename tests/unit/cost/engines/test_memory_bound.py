@@ -69,6 +69,16 @@ def test_rows_in_flight_that_fit_the_cache_are_read_again_from_there() -> None:
     assert again(long) == pytest.approx(8192 * long * 4 * (kept / cache + (1 - kept) / BANDWIDTH), rel=1e-6)
 
 
+@pytest.mark.parametrize(("rows", "rounds"), [(1.0, 1), (200.0, 1), (201.0, 2), (1000.0, 5)])
+def test_a_row_is_a_blocks_of_which_a_unit_takes_two_at_a_time(rows: float, rounds: int) -> None:
+    """On 100 units; a row of 4096 elements is 16 kB there and back, at 10 bytes a clock of 2 GHz."""
+    free = {"memory_efficiency": 1e9, "memory_ramp": 0.0, "access_bytes_per_clock_per_unit": 10.0}
+    gpu = with_parameters(memory_bound_activation={**free, "row_time": 1e-6, "launch": 0.0, "rows_at_once": 2.0})
+    kernel = replace(stream(rows, 4096.0, op="activation"), flops=0.0)
+    row = (kernel.bytes_read + kernel.bytes_written) / rows
+    assert price(kernel, gpu).seconds == pytest.approx(rounds * (1e-6 + 2 * row / (10 * 2e9)))
+
+
 def test_a_short_row_of_a_softmax_is_read_once() -> None:
     free = {"access_bytes_per_clock_per_unit": 1e9, "row_time": 0.0}
     gpu = with_parameters(memory_bound_softmax=free)
@@ -92,7 +102,7 @@ def test_what_the_engine_takes_for_a_variant_stands_between_the_family_and_the_v
 
 def test_an_activation_is_an_elementwise_operation_too() -> None:
     assert stream_variants("activation") == ("elementwise", "activation")
-    gpu = with_parameters(memory_bound_elementwise={"launch": 1.0})
+    gpu = with_parameters(memory_bound_elementwise={"compute_efficiency": 1e-10})
     assert price(stream(16.0, op="activation"), gpu).seconds > 1.0
     assert price(stream(16.0, op="norm"), gpu).seconds < 1.0
 
