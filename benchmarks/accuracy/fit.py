@@ -97,7 +97,8 @@ def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Optio
     starts = [{**prior, **option} for option in options]
     if len(options) > 2:
         costs = [fit(pairs, family, start, kind, quick=True)[1] for start, kind in zip(starts, kinds, strict=True)]
-        best = np.argsort(costs, kind="stable")[:FULLY].tolist()
+        # Of kinds that these rows do not tell apart, one.
+        best = np.unique(np.round(costs, 6), return_index=True)[1][:FULLY].tolist()
         starts, kinds = [starts[i] for i in best], [kinds[i] for i in best]
     runs = [(*fit(pairs, family, start, kind), kind) for start, kind in zip(starts, kinds, strict=True)]
     values, _, kind = min(runs, key=lambda found: found[1])

@@ -77,6 +77,7 @@ DECODE_KINDS: Mapping[str, tuple[Kind, ...]] = {
         MULTI_BLOCK,
         {**MULTI_BLOCK, **NARROW},
         FEW_SPLITS,
+        {**FEW_SPLITS, **NARROW},
         PER_HEAD,
         PER_HEAD_SPLIT,
         UNSPLIT,
@@ -97,11 +98,12 @@ PREFILL_KINDS: tuple[Kind, ...] = tuple(
 """Kinds of kernels for many new tokens."""
 
 APPENDING = tuple(
-    {**kind, "append_block_time": 2.5e-6, "tile_queries": queries}
+    {"packing": packs, "window_skipped": 1.0, "append_block_time": 2.5e-6, "tile_queries": queries}
+    for packs in (1.0, 0.0)
     for queries in (128.0, 64.0)
-    for kind in PREFILL_KINDS
 )
-"""The same where each new token has a block that puts its keys and values into the cache.
+"""Kinds of vLLM, where each new token has a block that puts its keys and values into the cache; tiles of 64 queries are
+those of FlashAttention 2 over a paged cache.
 
 Source: vLLM, `reshape_and_cache_flash_kernel`.
 """
