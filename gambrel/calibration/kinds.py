@@ -53,6 +53,9 @@ SWAPPED = {**WIDE_TILE, "split_waves": 2.0, "window_apart": 1.0, "regroup_time":
 Source: FlashAttention, `mha_varlen_fwd` (`seqlenq_ngroups_swapped`).
 """
 
+SWAPPED_FEW = {**SWAPPED, "padded_heads": 16.0, "compute_efficiency": 0.4}
+"""The same as if tiles had sixteen rows, which is what Ada's times follow."""
+
 WIDENING = {**FILLING, "widening_passes": 2.0}
 """Kernels of wide elements over a narrow latent cache, which another kernel widens first."""
 
@@ -82,7 +85,7 @@ DECODE_KINDS: Mapping[str, tuple[Kind, ...]] = {
         PER_HEAD_SPLIT,
         UNSPLIT,
     ),
-    "vllm": (PLAIN, CAPTURED, SWAPPED, UNSPLIT),
+    "vllm": (PLAIN, CAPTURED, SWAPPED, SWAPPED_FEW, UNSPLIT),
     "sglang": _FLASH,
     "vllm-flashinfer": _FLASH,
     "sglang-flashinfer": _FLASH,
