@@ -56,6 +56,9 @@ their generation, whose kernels they would change otherwise."""
 QUICK = 20
 """Evaluations in which the choices of a family are compared where there are more than two."""
 
+FULLY = 2
+"""How many of these are then fitted in full."""
+
 Pairs = Sequence[tuple[Device, Case]]
 Options = Sequence[Mapping[str, float]]
 
@@ -94,8 +97,9 @@ def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Optio
     starts = [{**prior, **option} for option in options]
     if len(options) > 2:
         costs = [fit(pairs, family, start, kind, quick=True)[1] for start, kind in zip(starts, kinds, strict=True)]
-        best = int(np.argmin(costs))
-        starts, kinds = starts[best : best + 1], kinds[best : best + 1]
+        # Of kinds that these rows do not tell apart, one.
+        best = np.unique(np.round(costs, 6), return_index=True)[1][:FULLY].tolist()
+        starts, kinds = [starts[i] for i in best], [kinds[i] for i in best]
     runs = [(*fit(pairs, family, start, kind), kind) for start, kind in zip(starts, kinds, strict=True)]
     values, _, kind = min(runs, key=lambda found: found[1])
     return values, kind

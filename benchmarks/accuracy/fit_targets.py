@@ -183,6 +183,7 @@ def _prefill() -> Iterator[Target]:
                 dtypes=(f"{label} {library}",),
                 variants=variants,
                 searches=True,
+                kinds=kinds_of(f"{family}@{library}"),
             )
             special = RARE_IN_EIGHT_BITS if label == "fp8" else {}
             yield from _by_head_size(target, (*RARE_FOR_PROMPTS.get(library, ()), *special.get(library, ())))

@@ -55,6 +55,9 @@ SPREADS = {
     "unpack_per_clock_per_unit": 1.0,
     "prologue_passes": 1.2,
     "append_passes": 1.2,
+    "result_elements_per_clock_per_unit": 1.0,
+    "cut_tiles": 1.0,
+    "tail_share": 0.8,
     "local_passes": 1.0,
     "ramp": 1.0,
     "cache_share": 0.4,
@@ -89,6 +92,7 @@ CEILINGS = {
     "cache_share": 1.0,
     "unaligned_load_share": 1.0,
     "kept_share": 1.0,
+    "tail_share": 1.0,
     "memory_ramp": 30e-6,
     "split_overhead": 50e-6,
     "block_overhead": 50e-6,
@@ -109,7 +113,7 @@ TILES = ("least_tile", "largest_tile", "tile_columns", "tile_margin")
 FIXED = ("sustained_after", "long_row", "rows_in_flight", "rows_at_once", "fused", *TILES)
 """Thresholds and switches, which a few measured points do not place."""
 
-SOME_KINDS = ("regroup_time", "widening_passes")
+SOME_KINDS = ("regroup_time", "widening_passes", "append_block_time", "sequence_time")
 """Parameters of further kernels, which only some kinds of a library's have."""
 
 ACHIEVABLE = {"compute_efficiency": 0.7, "memory_efficiency": 0.8, "launch": 10e-6}

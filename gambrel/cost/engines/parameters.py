@@ -134,6 +134,10 @@ class Prefill:
         mask_keys: Keys that a tile computes and masks where the mask cuts it: half of them on average.
         prologue_passes: Passes over the queries, there and back, where the same call rotates them.
         append_passes: Passes over the new keys and values where the same call fills the cache.
+        append_block_time: Seconds of the block that puts the keys and values of one token into the cache, where each
+            token has one of its own; 0 where blocks take several.
+        tail_share: Share of the longest tile that the units wait for at the end, once tiles outnumber them.
+        tile_queries: Queries of one tile at most.
         packing: 1 where few queries of heads that share keys share a tile, 0 where each head has its own.
         window_skipped: 1 where tiles skip the keys that a window hides, 0 where they only mask them.
     """
@@ -148,6 +152,9 @@ class Prefill:
     mask_keys: Number = 252.0
     prologue_passes: Number = 0.694
     append_passes: Number = 2.15
+    append_block_time: Number = 0.0
+    tail_share: Number = 0.5
+    tile_queries: Number = 128.0
     packing: Number = 0.0
     window_skipped: Number = 1.0
 
@@ -164,6 +171,10 @@ class Decode:
         cache_share: Share of the last-level cache that they can occupy.
         block_bytes_per_s: Rate at which one block takes in keys and values, counted as two bytes an element.
         block_overhead: Seconds of start-up per round of blocks.
+        result_elements_per_clock_per_unit: Rate at which a block reads its queries and writes its results.
+        sequence_time: Seconds that a unit takes to pass over one sequence in search of its blocks'; 0 where the number
+            of a block says which is its own.
+        cut_tiles: Tiles of keys that a block takes longer for where a window cuts the cache.
         split_overhead: Seconds of the combine step after a split along the keys.
         split_time: Seconds that each split adds to it.
         compute_efficiency: Achievable share of the matrix peak, query heads padded to the matrix unit.
@@ -175,6 +186,7 @@ class Decode:
         split_history: 1 where splits are counted over the whole cache and grow with its root.
         split_always: 1 where there are `most_splits` blocks of any keys: those that find none start all the same.
         heads_per_block: Query heads of one group that a block holds at most.
+        padded_heads: Query heads that the matrix unit pads those of a block to a multiple of.
         window_apart: 1 where under a window each query head has a block of its own that is not split.
     """
 
@@ -184,7 +196,10 @@ class Decode:
     cache_bytes_per_clock_per_unit: Number = 22.5
     cache_share: Number = 0.713
     block_bytes_per_s: Number = 191e9
-    block_overhead: Number = 2.26e-6
+    block_overhead: Number = 1.8e-6
+    result_elements_per_clock_per_unit: Number = 4.0
+    sequence_time: Number = 0.0
+    cut_tiles: Number = 1.0
     split_overhead: Number = 1.08e-6
     split_time: Number = 0.313e-6
     compute_efficiency: Number = 0.199
@@ -196,6 +211,7 @@ class Decode:
     split_history: Number = 0.0
     split_always: Number = 0.0
     heads_per_block: Number = 64.0
+    padded_heads: Number = 16.0
     window_apart: Number = 0.0
 
 

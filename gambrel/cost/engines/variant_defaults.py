@@ -129,9 +129,9 @@ stays in the registers of a block.
 
 RULES = frozenset(
     (
-        *("tile_search", "fused", "packing", "window_skipped"),
+        *("tile_search", "fused", "packing", "window_skipped", "tile_queries"),
         *("split_waves", "most_splits", "split_search", "split_history", "split_always"),
-        *("heads_per_block", "window_apart"),
+        *("heads_per_block", "padded_heads", "window_apart"),
     )
 )
 """Parameters that are rules of a library, not rates: a fit tries them or keeps them."""

@@ -9,6 +9,7 @@ from gambrel.calibration.calibrate import calibrate, refit
 from gambrel.calibration.kinds import CAPTURED, SWAPPED, TRITON, UNSPLIT, WIDENING, kinds_of
 from gambrel.calibration.measurements import measurements
 from gambrel.calibration.predict import predict_kernels
+from gambrel.calibration.priors import SOME_KINDS
 from gambrel.calibration.tables import operation_named
 from gambrel.calibration.transfer import without_fits
 from gambrel.cost.engines.lookup import resolve
@@ -64,6 +65,8 @@ def test_kinds_are_those_of_the_library_and_what_it_runs():
     assert WIDENING in kinds_of("attention_decode_mla_kv8@sglang")
     assert WIDENING not in kinds_of("attention_decode_gqa_kv8@sglang")
     assert set(map(str, TRITON)) <= set(map(str, kinds_of("attention_decode_gqa_d512@vllm")))
+    assert all(kind["append_block_time"] > 0 for kind in kinds_of("attention_prefill@vllm"))
+    assert not any("append_block_time" in kind for kind in kinds_of("attention_prefill@trtllm"))
     assert kinds_of("attention_decode_gqa") == kinds_of("attention_prefill") == kinds_of("gemm@vllm") == ()
 
 
@@ -72,4 +75,4 @@ def test_a_kind_gives_rules_and_where_a_fit_starts(family):
     known = Decode() if "decode" in family else Prefill()
     for kind in kinds_of(family):
         assert all(hasattr(known, name) for name in kind)
-        assert all(name in RULES for name in kind if name not in ("regroup_time", "widening_passes"))
+        assert all(name in RULES for name in kind if name not in (*SOME_KINDS, "compute_efficiency"))

@@ -28,6 +28,7 @@ def with_rules(**rules: float) -> Device:
     given = {
         "launch": LAUNCH,
         "block_overhead": OVERHEAD,
+        "result_elements_per_clock_per_unit": 1e12,
         "split_overhead": COMBINE,
         "split_time": EACH,
         "block_bytes_per_s": RATE,
@@ -71,12 +72,12 @@ def test_blocks_beyond_the_units_take_another_round() -> None:
 
 
 def test_several_rounds_of_splits_count_the_whole_cache() -> None:
-    """A tile and its neighbour are read; 64 cached tiles ask for 8 splits of each of 100 blocks, so for 8 rounds."""
+    """64 cached tiles ask for 8 splits of each of 100 blocks, so for 8 rounds; one tile and the cut one are read."""
     kernel = replace(decode(100.0, 128.0, kv_heads=1.0), window=128.0, cached_len=8192.0)
-    expected = LAUNCH + 8 * (OVERHEAD + TILE) + COMBINE + 8 * EACH
+    expected = LAUNCH + 8 * (OVERHEAD + 2 * TILE) + COMBINE + 8 * EACH
     assert seconds(kernel, with_rules(split_waves=8.0, split_history=1.0)) == pytest.approx(expected)
     few = replace(kernel, batch=1.0, kv_bytes_total=kernel.kv_bytes_total / 100)
-    expected = LAUNCH + OVERHEAD + TILE + COMBINE + np.sqrt(8 * 64) * EACH
+    expected = LAUNCH + OVERHEAD + 2 * TILE + COMBINE + np.sqrt(8 * 64) * EACH
     assert seconds(few, with_rules(split_waves=8.0, split_history=1.0)) == pytest.approx(expected)
 
 
@@ -104,7 +105,34 @@ def test_a_latent_block_computes_no_more_rows_than_it_holds() -> None:
 def test_a_window_that_cuts_the_cache_cuts_a_tile() -> None:
     whole = replace(decode(100.0, 128.0, kv_heads=1.0), window=128.0, cached_len=128.0)
     assert seconds(whole, with_rules()) == pytest.approx(LAUNCH + OVERHEAD + TILE)
-    assert seconds(replace(whole, cached_len=129.0), with_rules()) == pytest.approx(LAUNCH + OVERHEAD + 2 * TILE)
+    cut = replace(whole, cached_len=129.0)
+    assert seconds(cut, with_rules()) == pytest.approx(LAUNCH + OVERHEAD + 2 * TILE)
+    assert seconds(cut, with_rules(cut_tiles=2.5)) == pytest.approx(LAUNCH + OVERHEAD + 3.5 * TILE)
+
+
+def test_a_block_reads_its_queries_and_writes_its_results() -> None:
+    """Three rounds of blocks of four query heads of 128 elements, which the matrix unit pads to eight or to 64."""
+    kernel = decode(300.0, 128.0, kv_heads=1.0, heads=4.0)
+    for padded in (8.0, 64.0):
+        gpu = with_rules(padded_heads=padded, result_elements_per_clock_per_unit=2.0)
+        results = padded * 128 / (2.0 * gpu.clock_hz)
+        assert seconds(kernel, gpu) == pytest.approx(LAUNCH + 3 * (OVERHEAD + results + TILE))
+
+
+def test_padded_query_heads_cost_arithmetic() -> None:
+    """Seventeen query heads are 32 or 64 rows of the matrix unit."""
+    kernel = decode(100.0, 128.0, kv_heads=1.0, heads=17.0)
+    for padded, rows in ((16.0, 32), (64.0, 64)):
+        gpu = with_rules(padded_heads=padded, block_bytes_per_s=1e18, compute_efficiency=0.01)
+        tile = 128 * 2 * 256 * rows / (0.01 * gpu.matrix_flops_per_s["bf16"] / gpu.num_units)
+        assert seconds(kernel, gpu) == pytest.approx(LAUNCH + OVERHEAD + tile)
+
+
+def test_units_may_pass_over_every_sequence() -> None:
+    plain, gpu = with_rules(), with_rules(sequence_time=10e-9)
+    for batch in (1.0, 100.0, 1000.0):
+        kernel = decode(batch, 128.0, kv_heads=1.0)
+        assert seconds(kernel, gpu) == pytest.approx(seconds(kernel, plain) + batch * 10e-9)
 
 
 def test_under_a_window_each_query_head_may_have_a_block() -> None:

@@ -51,6 +51,31 @@ def test_a_loop_rewrites_small_operands_in_the_cache() -> None:
     assert fast * (0.5 * gpu.clock_hz * gpu.num_units) == pytest.approx(slow * 1e10)
 
 
+def test_the_tail_is_a_share_of_the_longest_tile() -> None:
+    """1024 queries of 25 heads: 200 tiles on 100 units, the longest of all 1024 keys."""
+    kernel = replace(prefill(1.0, 1024.0), heads=25.0, kv_heads=25.0)
+    work = 200 * PER_KEY * (1025.0 / 2.0) / 100
+    for share in (0.1, 0.5):
+        gpu = device(tail_share=share, mask_keys=1.0)
+        assert seconds(kernel, gpu) == pytest.approx(max(work, PER_KEY * 1024.0) + share * PER_KEY * 1024.0)
+
+
+def test_tiles_of_fewer_queries_fill_more_units() -> None:
+    """Each of ten heads has 256 queries: 20 tiles of 128, or 40 of 64, and the longest takes half."""
+    kernel = replace(prefill(1.0, 256.0), heads=10.0, kv_heads=10.0)
+    wide, narrow = (seconds(kernel, device(tile_queries=queries)) for queries in (128.0, 64.0))
+    assert narrow == pytest.approx(wide / 2.0)
+
+
+def test_each_new_token_may_have_a_block_that_fills_the_cache() -> None:
+    """Two key heads of 128 elements are 256 threads of the 2048 that a unit holds, eight are 512 at most."""
+    for kv_heads, threads in ((2.0, 256.0), (8.0, 512.0)):
+        kernel = replace(prefill(1.0, 512.0, prologue=True), heads=8.0, kv_heads=kv_heads)
+        plain, gpu = device(), device(append_block_time=3e-6)
+        blocks = 512 * 3e-6 / (gpu.num_units * 2048.0 / threads)
+        assert seconds(kernel, gpu) == pytest.approx(seconds(kernel, plain) + blocks)
+
+
 def test_sizes_are_arrays_and_scalars_alike() -> None:
     lengths = np.array([1.0, 100.0, 5000.0])
     hot = Residency(activations_hot=True)

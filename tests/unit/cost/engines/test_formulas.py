@@ -217,7 +217,8 @@ def test_few_queries_of_a_group_share_a_tile() -> None:
 def test_decode_of_a_large_batch_streams_its_cache() -> None:
     kernel = decode(256.0, 8192.0)
     p = replace(parameters.Decode())
-    gpu = with_parameters("attention_decode", memory_ramp=0.0, block_bytes_per_s=1e15, block_overhead=0.0)
+    free = {"block_bytes_per_s": 1e15, "block_overhead": 0.0, "result_elements_per_clock_per_unit": 1e12}
+    gpu = with_parameters("attention_decode", memory_ramp=0.0, **free)
     expected = p.launch + kernel_bytes(kernel) / (p.memory_efficiency * 4e12)
     assert price(kernel, gpu).seconds == pytest.approx(expected)
 
