@@ -87,11 +87,13 @@ def mean_error(pairs: Pairs, family: str, values: Mapping[str, float]) -> float:
     return float(100.0 * np.abs(np.expm1(log_errors(pairs, family, values))).mean())
 
 
-def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Options) -> tuple[dict, Mapping[str, float]]:
+def choose(
+    pairs: Pairs, family: str, prior: Mapping[str, float], options: Options, known: Mapping[str, float]
+) -> tuple[dict, Mapping[str, float]]:
     """The parameters of greatest posterior probability, and the rules of the option that they go with.
 
     Of many options, those that a short fit from the prior's centre leaves far behind are not fitted in full. What an
-    option gives beside rules is where its fit starts.
+    option gives beside rules is where its fit starts; so is what is known from an earlier fit.
     """
     kinds = [_rules_of(option) for option in options]
     starts = [{**prior, **option} for option in options]
@@ -100,7 +102,8 @@ def choose(pairs: Pairs, family: str, prior: Mapping[str, float], options: Optio
         # Of kinds that these rows do not tell apart, one.
         best = np.unique(np.round(costs, 6), return_index=True)[1][:FULLY].tolist()
         starts, kinds = [starts[i] for i in best], [kinds[i] for i in best]
-    runs = [(*fit(pairs, family, start, kind), kind) for start, kind in zip(starts, kinds, strict=True)]
+    tried = zip(starts, kinds, strict=True)
+    runs = [(*fit(pairs, family, start, kind, known=known), kind) for start, kind in tried]
     values, _, kind = min(runs, key=lambda found: found[1])
     return values, kind
 
@@ -110,7 +113,13 @@ def _rules_of(option: Mapping[str, float]) -> Mapping[str, float]:
 
 
 def fit(
-    pairs: Pairs, family: str, prior: Mapping[str, float], fixed: Mapping[str, float], *, quick: bool = False
+    pairs: Pairs,
+    family: str,
+    prior: Mapping[str, float],
+    fixed: Mapping[str, float],
+    *,
+    quick: bool = False,
+    known: Mapping[str, float] | None = None,
 ) -> tuple[dict, float]:
     """The parameters of `family` of greatest posterior probability, and the cost reached.
 
@@ -129,6 +138,7 @@ def fit(
     found = maximise(
         errors,
         with_effect(errors, Prior(names, centre, spread, low, high)),
+        known=known,
         **({"starts": 1, "evaluations": QUICK} if quick else {"starts": STARTS, "polished": POLISHED}),
     )
     return dict(found.values), found.cost
@@ -232,12 +242,13 @@ def run(
     if sum(len(case.seconds) for _, case in fitted) < LEAST_ROWS:
         return None
     family = target.family.format(link="_".join(sorted(links)))
+    known = {name: float(np.mean(x)) for name, x in fitted[0][0].parameters.get(family, {}).items()}
     fitted = [(without(device, family, only), case) for device, case in fitted]
     scored = [(without(device, family, only), case) for device, case in scored]
     prior = prior_of(target, family, fitted[0][0], only)
     options = target.kinds or (CHOICES.get(target.base, ({},)) if target.searches else ({},))
     options = ({},) if only else options
-    values, fixed = choose(fitted, family, prior, options)
+    values, fixed = choose(fitted, family, prior, options, known)
     had = before(target, family, fitted[0][0], only)
     stated = values if only else OWN if "@" in family else SCALED.get(family, ())
     moved = {

@@ -53,7 +53,7 @@ def require_scipy() -> None:
     _least_squares()
 
 
-def maximise(
+def maximise(  # noqa: PLR0913  (all but the first two are by keyword)
     log_errors: LogErrors,
     prior: Prior,
     *,
@@ -61,11 +61,12 @@ def maximise(
     starts: int = STARTS,
     polished: int = 1,
     evaluations: int = EVALUATIONS,
+    known: Mapping[str, float] | None = None,
 ) -> Fit:
     """The parameters that the rows and the prior make most probable.
 
-    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the best of random draws and
-    from the prior's centre.
+    Minimises `sum softL1(ln(T/y)/NOISE) + sum softL1((ln theta - ln theta_0)/sigma)` from the best of random draws,
+    from the prior's centre, and from what an earlier fit found.
 
     Args:
         log_errors: Of the rows.
@@ -74,6 +75,7 @@ def maximise(
         starts: How many of these; with one, only the centre is polished.
         polished: How many of the best draws are.
         evaluations: Most that a polish may take.
+        known: Parameters of an earlier fit, another start; those that it does not name start at the prior's centre.
 
     Raises:
         UsageError: scipy is not installed.
@@ -89,6 +91,10 @@ def maximise(
         return float(np.sum(np.sqrt(1.0 + (residual(z) / SOFT) ** 2) - 1.0))
 
     draws = _draws(prior, seed, starts)
+    begun = [*sorted(draws, key=cost)[:polished], draws[0]] if starts > 1 else draws
+    if known:
+        found = [np.log(known[name]) if known.get(name, 0.0) > 0.0 else z for name, z in zip(*prior[:2], strict=True)]
+        begun.append(np.clip(np.array(found), prior.low + 1e-6, prior.high - 1e-6))
     runs = [
         cast(
             "_Found",
@@ -102,7 +108,7 @@ def maximise(
                 max_nfev=evaluations,
             ),
         )
-        for start in ((*sorted(draws, key=cost)[:polished], draws[0]) if starts > 1 else draws)
+        for start in begun
     ]
     best = min(runs, key=lambda run: run.cost)
     return Fit(prior.values(best.x), float(best.cost))

@@ -144,6 +144,21 @@ def test_a_strong_prior_holds_and_many_rows_win():
     assert 1.0 < few < many == pytest.approx(2.0, rel=0.01)
 
 
+def test_a_fit_that_begins_where_an_earlier_one_ended_is_no_worse():
+    """Two valleys: from the prior's centre alone the far and deeper one is not found."""
+    prior = Prior(("a", "b"), np.zeros(2), np.full(2, 3.0), np.full(2, -9.0), np.full(2, 9.0))
+
+    def errors(values):
+        x = np.log(values["a"])
+        return np.full(50, min(abs(x + 1.0) + 0.4, abs(x - 5.0)) + 0.0 * values["b"])
+
+    cold = maximise(errors, prior, starts=1)
+    warm = maximise(errors, prior, starts=1, known={"a": np.exp(4.5)})
+    assert np.log(cold.values["a"]) == pytest.approx(-1.0, abs=0.1)
+    assert np.log(warm.values["a"]) == pytest.approx(5.0, abs=0.1)
+    assert warm.cost < cold.cost
+
+
 def test_the_prior_is_wider_where_only_defaults_are_known():
     known, unknown = prior_of(kernel(), H100), prior_of(kernel(), BARE)
     assert np.all(unknown.spread > known.spread)
