@@ -101,6 +101,8 @@ def choose(
         costs = [fit(pairs, family, start, kind, quick=True)[1] for start, kind in zip(starts, kinds, strict=True)]
         # Of kinds that these rows do not tell apart, one.
         best = np.unique(np.round(costs, 6), return_index=True)[1][:FULLY].tolist()
+        # The rules of an earlier fit stay in the race whatever a short one says.
+        best += [i for i, kind in enumerate(kinds) if i not in best and kind and kind.items() <= known.items()]
         starts, kinds = [starts[i] for i in best], [kinds[i] for i in best]
     tried = zip(starts, kinds, strict=True)
     runs = [(*fit(pairs, family, start, kind, known=known), kind) for start, kind in tried]
