@@ -12,11 +12,11 @@ from gambrel.cost.rules import draft
 from gambrel.cost.rules.collectives import transfer
 from gambrel.cost.rules.matmul import products, quantised
 from gambrel.cost.rules.pointwise import pointwise_group
-from gambrel.cost.rules.registry import Draft, has_rule
+from gambrel.cost.rules.registry import Draft, has_rule, weights_among
 from gambrel.errors import UnpricedOpError
 from gambrel.ir.attention import AttentionOp
 from gambrel.ir.dist import MeshOp
-from gambrel.ir.expr import ONE, Expr, as_expr, total
+from gambrel.ir.expr import ONE, ZERO, Expr, as_expr, total
 from gambrel.ir.kv import CacheOp, StateOp
 from gambrel.ir.matmul import EinsumOp, GroupedEinsumOp
 from gambrel.ir.model import InputOp, WeightOp
@@ -183,6 +183,9 @@ def _join(tail: Draft, head: Draft | None, carried: Sequence[SSAValue]) -> Draft
         "bytes_written": total(writes.values()),
         "flops": flops,
     }
+    shared = weights_among(reads)
+    if shared is not ZERO:
+        sizes["shared_bytes"] = shared
     spec = KernelSpec(kind=lead.kind, sizes=sizes, constants=lead.constants)
     return Draft(family=tail.family, kernel=spec, flops=flops, reads=reads, writes=writes, formula=tail.formula)
 

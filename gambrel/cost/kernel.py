@@ -234,6 +234,7 @@ class MemoryBound:
         flops: Arithmetic outside the matrix units.
         reduced_bytes: Of the bytes read, those of the tensor that is reduced; None for all. Inputs that are only added
             on the way are not read again.
+        shared_bytes: Of the bytes read, those that are the same for every row, such as the weights of a norm.
         library: Which software's kernels run, such as `vllm`; empty for no particular one. It only picks parameters.
         host_work: As of a product.
     """
@@ -245,6 +246,7 @@ class MemoryBound:
     bytes_written: Number
     flops: Number
     reduced_bytes: Number | None = None
+    shared_bytes: Number = 0.0
     library: str = ""
     host_work: Number = 0.0
 

@@ -45,11 +45,11 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     stream  = M(bytes) + again (kept/B_cache + (1 - kept)/B)
     again   = [cols > long_row] second_pass x reduced bytes
     kept    = min(1, kept_share C/(N rows_in_flight x bytes of a reduced row))
-    access  = (bytes + again)/B_access; a block a row: ceil(rows/(R N)) (row_time + R N/rows (bytes + again)/B_access)
+    access  = (bytes + again)/B_access; a block a row: ceil(rows/(R N)) (row_time + R N row/B_access)
     T = launch + max(||stream, access||_p, FLOPs/(e_c vector peak))
     ```
-    C is the last-level cache, N the units, M the memory path of `memory_seconds`. Of a call that the host issues by
-    itself, `issued` gives the time.
+    C is the last-level cache, N the units, row the bytes of one row without those that all rows share, M the memory
+    path of `memory_seconds`. Of a call that the host issues by itself, `issued` gives the time.
 
     Does not count: uncoalesced access of gathers beyond the bytes that the caller gives, transcendental functions
     beyond the FLOPs that the caller gives, caches inside a unit.
@@ -78,7 +78,8 @@ def memory_bound(kernel: MemoryBound, device: Device, residency: Residency = COL
     if kernel.op in BLOCK_A_ROW:
         at_once = p.rows_at_once * device.num_units
         rows = np.maximum(kernel.rows, 1.0)
-        access = np.ceil(rows / at_once) * (p.row_time + at_once / rows * access)
+        row = np.maximum(moved - kernel.shared_bytes, 0.0) / rows
+        access = np.ceil(rows / at_once) * (p.row_time + at_once * row / rates.access)
     stream = p_norm(stream, access, p.overlap_norm)
     compute = kernel.flops / (p.compute_efficiency * device.vector_flops_per_s)
     seconds = p.launch + np.maximum(stream, compute)

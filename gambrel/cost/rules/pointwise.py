@@ -7,7 +7,7 @@ from xdsl.ir import Operation, SSAValue
 
 from gambrel.cost.kernel import Elementwise, MemoryBound
 from gambrel.cost.rows import Family, KernelSpec
-from gambrel.cost.rules.registry import Draft, rule
+from gambrel.cost.rules.registry import Draft, rule, weights_among
 from gambrel.cost.rules.scan import convolution_draft
 from gambrel.ir.expr import ZERO, Expr, product, total
 from gambrel.ir.kv import AppendOp
@@ -110,6 +110,9 @@ def memory_draft(traffic: Traffic, lead: TensorType, *, trailing: int = 1, famil
     }
     if traffic.kind == "norm":
         sizes["reduced_bytes"] = lead.local_bytes
+    shared = weights_among(traffic.reads)
+    if shared is not ZERO:
+        sizes["shared_bytes"] = shared
     spec = KernelSpec(kind=MemoryBound, sizes=sizes, constants={"op": traffic.kind})
     return Draft(
         family=family, kernel=spec, flops=traffic.flops, reads=traffic.reads, writes=traffic.writes, formula=FORMULA

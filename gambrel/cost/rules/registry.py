@@ -51,7 +51,12 @@ class Draft:
     @property
     def weight_bytes(self) -> Expr:
         """Bytes of parameters among those read."""
-        return total(size for value, size in self.reads.items() if isinstance(value.owner, WeightOp))
+        return weights_among(self.reads)
+
+
+def weights_among(reads: Mapping[SSAValue, Expr]) -> Expr:
+    """Bytes of parameters among those that are read."""
+    return total(size for value, size in reads.items() if isinstance(value.owner, WeightOp))
 
 
 OpT = TypeVar("OpT", bound=Operation)

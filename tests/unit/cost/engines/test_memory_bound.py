@@ -79,6 +79,23 @@ def test_a_row_is_a_blocks_of_which_a_unit_takes_two_at_a_time(rows: float, roun
     assert price(kernel, gpu).seconds == pytest.approx(rounds * (1e-6 + 2 * row / (10 * 2e9)))
 
 
+@pytest.mark.parametrize("op", ["norm", "activation"])
+def test_more_rows_that_share_weights_never_take_less(op) -> None:
+    rows, cols = np.arange(1.0, 700.0), 4096.0
+    kernel = MemoryBound(
+        op=op,
+        rows=rows,
+        cols=cols,
+        bytes_read=2.0 * cols * (rows + 1.0),
+        bytes_written=2.0 * cols * rows,
+        flops=0.0,
+        reduced_bytes=2.0 * cols * rows,
+        shared_bytes=2.0 * cols,
+    )
+    for name in ("b200-sxm", "h100-sxm", "a100-sxm-80gb"):
+        assert np.all(np.diff(price(kernel, load_device(name)).seconds) >= 0.0), name
+
+
 def test_a_short_row_of_a_softmax_is_read_once() -> None:
     free = {"access_bytes_per_clock_per_unit": 1e9, "row_time": 0.0}
     gpu = with_parameters(memory_bound_softmax=free)
