@@ -90,7 +90,7 @@ def test_no_smaller_joint_change_meets_the_targets(targets):
 
 def test_the_least_change_is_along_the_elasticities_at_its_end():
     asked = ask("llama-3.1-70b", "h200-sxm", **QUESTION)
-    search = Search(asked, {"tpot": 0.0115})  # no kink of the formulas near its end
+    search = Search(asked, {"tpot": 0.0125})  # no kink of the formulas near its end
     logs = search.least()
     traced = trace_estimate(asked.variant, asked.device, asked.points, asked.engine)
     point = traced.point
