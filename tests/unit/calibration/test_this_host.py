@@ -120,7 +120,9 @@ def test_two_seconds_of_this_host_make_a_profile(tmp_path, monkeypatch):
     profile, device = load_profile(out), load_device(out)
     assert (profile.kind, device.engine, device.num_units) == ("cpu", "cpu", host.usable_cores())
     assert found.families
-    assert {family.family for family in found.families} <= set(device.parameters)
+    # A busy machine gives few rows, and these may say no more of a family than its prior.
+    assert {family.family for family in found.families if family.values} == set(device.parameters)
+    assert device.parameters
     assert all(kind == "calibrated" for kind in device.parameter_grades.values())
     assert device.memory_bandwidth_bytes_per_s > 1e8
     assert device.matrix_flops_per_s["fp32"] > 1e8
