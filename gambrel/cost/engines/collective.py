@@ -9,7 +9,7 @@ import numpy as np
 
 from gambrel.cost.engines import lookup, parameters
 from gambrel.cost.engines.collective_defaults import collective_default, known_of_library
-from gambrel.cost.engines.parts import Parts
+from gambrel.cost.engines.parts import Parts, memory_seconds
 from gambrel.cost.kernel import Number, Transfer
 from gambrel.cost.roofline import Level, crossed_levels, in_network_bytes, level_bytes
 from gambrel.hardware.device import Device
@@ -102,5 +102,5 @@ def _level_seconds(kernel: Transfer, level: Level, device: Device) -> tuple[Numb
 
 
 def _ramped(sent: Number, bytes_per_s: Number, ramp: Number) -> Number:
-    """Seconds of bytes on the wire, with the loss `ramp sent/(sent + bytes_per_s ramp)` until the pipeline is full."""
-    return sent / bytes_per_s + ramp * sent / np.maximum(sent + bytes_per_s * ramp, 1e-300)
+    """Seconds of bytes on the wire, which short messages do not fill, as they do not fill a memory's pipeline."""
+    return memory_seconds(sent, 0.0, bytes_per_s, ramp, bytes_per_s)
