@@ -11,7 +11,7 @@ give one joint set.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -210,6 +210,12 @@ def link_of(target: Target, device: Device) -> Link:
     return next((link for link in device.links if link.name == target.link), device.links[0])
 
 
+def family_of(target: Target, devices: Iterable[Device]) -> str:
+    """The family that a target is on some devices, which names their link where it is a collective's."""
+    links = {target.link} if target.link else {each.links[0].name if each.links else "none" for each in devices}
+    return target.family.format(link="_".join(sorted(links)))
+
+
 def crosses(target: Target, case: Case, device: Device) -> bool:
     """Whether the widest link that a case's rows exchange over is the target's; so for all that is no transfer."""
     kernel = case.call.kernels[0]
@@ -230,10 +236,8 @@ def run(
 
     With `other` (a device of its own rows in the tables), the error is that on the other's held-out sites.
     """
-    fitted, scored, links = [], [], {target.link} if target.link else set()
+    fitted, scored, family = [], [], family_of(target, devices.values())
     for name, device in devices.items():
-        if not target.link:
-            links.add(device.links[0].name if device.links else "none")
         for case in cases(folder, target.table, limit=limit, device=name):
             rows = rows_of(target, case)
             if rows is not None and crosses(target, case, device):
@@ -243,7 +247,6 @@ def run(
                 scored += [(device, part.take(kept))] if kept.any() else []
     if sum(len(case.seconds) for _, case in fitted) < LEAST_ROWS:
         return None
-    family = target.family.format(link="_".join(sorted(links)))
     known = {name: float(np.mean(x)) for name, x in fitted[0][0].parameters.get(family, {}).items()}
     fitted = [(without(device, family, only), case) for device, case in fitted]
     scored = [(without(device, family, only), case) for device, case in scored]

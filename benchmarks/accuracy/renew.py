@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.accuracy.fit import ROOT, link_of, run
-from benchmarks.accuracy.fit_targets import TARGETS, Target
+from benchmarks.accuracy.fit import ROOT, family_of, run
+from benchmarks.accuracy.fit_targets import TARGETS
 from benchmarks.accuracy.profile_text import render, splice
-from gambrel.hardware.device import Device
 from gambrel.hardware.load import load_device
 
 PROFILES = ROOT / "gambrel" / "hardware" / "profiles"
@@ -63,18 +62,12 @@ def profiles() -> Iterator[Path]:
     yield from sorted(every, key=lambda path: (len(parents(path)), path.name))
 
 
-def name_of(target: Target, devices: dict[str, Device]) -> str:
-    """The family that a target has on some devices."""
-    links = {target.link} if target.link else {link_of(target, each).name for each in devices.values() if each.links}
-    return target.family.format(link="_".join(sorted(links)) or "none")
-
-
 def renew(path: Path, data: Path, families: tuple[str, ...], limit: int) -> None:
     """Fits the sets of one profile whose families begin with one of some names, and writes them into it."""
     left = {family: each for family, each in shipped_sets(path).items() if family.startswith(families)}
     inherited = {family for parent in parents(path) for family in shipped_sets(parent)}
     known = {family: {name: load_device(name) for name in each.devices} for family, each in left.items()}
-    targets = {family: [x for x in TARGETS if name_of(x, known[family]) == family] for family in left}
+    targets = {family: [x for x in TARGETS if family_of(x, known[family].values()) == family] for family in left}
     for family in sorted(left, key=lambda each: TARGETS.index(targets[each][0]) if targets[each] else len(TARGETS)):
         devices = {name: load_device(name) for name in left[family].devices}
         only = left[family].names if family in inherited else ()

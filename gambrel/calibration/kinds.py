@@ -32,7 +32,7 @@ MULTI_BLOCK = {**FILLING, "split_waves": 8.0, "split_history": 1.0}
 Source: TensorRT-LLM, `computeMultiBlockCount`, `kTargetWaveFactor`.
 """
 
-NARROW = {"padded_heads": 8.0, "compute_efficiency": 0.07}
+NARROW_TILE = {"padded_heads": 8.0, "compute_efficiency": 0.07}
 """Where keys, not query heads, fill the rows of the matrix unit."""
 
 FEW_SPLITS = {**FILLING, "split_waves": 8.0, "most_splits": 16.0}
@@ -70,17 +70,17 @@ Source: SGLang, `get_num_kv_splits_triton`, `--triton-attention-num-kv-splits`, 
 vLLM, `triton_unified_attention`.
 """
 
-_FLASH = (PLAIN, FILLING, {**FILLING, **NARROW}, SEARCHING, {**FILLING, "split_waves": 2.0})
+_FLASH = (PLAIN, FILLING, {**FILLING, **NARROW_TILE}, SEARCHING, {**FILLING, "split_waves": 2.0})
 
 DECODE_KINDS: Mapping[str, tuple[Kind, ...]] = {
     "trtllm": (
         PLAIN,
         FILLING,
-        {**FILLING, **NARROW},
+        {**FILLING, **NARROW_TILE},
         MULTI_BLOCK,
-        {**MULTI_BLOCK, **NARROW},
+        {**MULTI_BLOCK, **NARROW_TILE},
         FEW_SPLITS,
-        {**FEW_SPLITS, **NARROW},
+        {**FEW_SPLITS, **NARROW_TILE},
         PER_HEAD,
         PER_HEAD_SPLIT,
         UNSPLIT,

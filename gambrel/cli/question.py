@@ -63,7 +63,7 @@ class PlanOptions:
         experts: Number format of the experts' weights.
         activations: Number format of the activations that enter products.
         kv: Number format of the cache.
-        engine: What the serving software adds on the host: vllm-2023-eager, a YAML file, ... [default: ideal, nothing].
+        engine: The serving software, for its host times and its kernels: vllm, a YAML file, ... [default: ideal, none].
     """
 
     tp: Counts = None
@@ -118,7 +118,7 @@ class SearchedPlan(PlanOptions):
         experts: Number formats of the experts' weights [default: as published].
         activations: Number formats of the activations that enter products [default: as published].
         kv: Number formats of the cache [default: as published].
-        engine: What the serving software adds on the host: vllm-2023-eager, a YAML file, ... [default: ideal, nothing].
+        engine: The serving software, for its host times and its kernels: vllm, a YAML file, ... [default: ideal, none].
     """
 
 

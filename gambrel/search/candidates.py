@@ -90,7 +90,7 @@ def formats_of(architecture: Architecture, device: Device, space: Space) -> list
         for experts in space.experts:
             for activations in space.activations:
                 for kv in space.kv:
-                    plan = Plan(weights=weights, experts=experts, activations=activations, kv=kv)
+                    plan = Plan(weights=weights, experts=experts, activations=activations, kv=kv, engine=space.engine)
                     structure = resolve(architecture, device, Workload(), plan, None).structure
                     formats = Formats(
                         weights=weights, experts=experts, activations=activations, kv=kv, structure=structure

@@ -189,11 +189,20 @@ def _axes(result):
 
 
 @pytest.mark.parametrize(
-    ("model", "machine"), [("llama-3.1-8b", "h100-sxm"), ("qwen3-30b-a3b", "b200-sxm"), ("llama-3.1-8b", "tpu-v5e")]
+    ("model", "machine", "weights", "engine"),
+    [
+        ("llama-3.1-8b", "h100-sxm", None, "ideal"),
+        ("qwen3-30b-a3b", "b200-sxm", None, "ideal"),
+        ("llama-3.1-8b", "tpu-v5e", None, "ideal"),
+        ("llama-3.1-8b", "h100-sxm", "fp8", "vllm"),
+        ("qwen3-30b-a3b", "h100-sxm", "fp8", "tensorrt-llm"),
+    ],
 )
-def test_every_kept_point_is_the_estimate_of_its_plan(model, machine):
+def test_every_kept_point_is_the_estimate_of_its_plan(model, machine, weights, engine):
     # Variants of a search have axes along which a plan has one device: they must cost nothing, whatever overlaps.
-    space = Space(batches=(16, 96), sub_batches=(1, 2), prefill_chunks=(100_000, 512))
+    space = Space(
+        batches=(16, 96), sub_batches=(1, 2), prefill_chunks=(100_000, 512), weights=(weights,), engine=engine
+    )
     found = search(model, machine, devices=4, workload=Workload(isl=1000, osl=50), space=space, points=True)
     halves = [choice for choice in found.points if choice.plan.sub_batches == 2]
     for choice in (*found.best, *halves[::7], *found.points[::29]):
