@@ -158,11 +158,11 @@ def search_disaggregated(  # noqa: PLR0913  (an entry point: all but the first t
 
 
 def _met(values: Mapping[str, Array], limits: Limits, objective: Metric) -> list[int]:
-    """Rows that meet all limits, the best first."""
+    """Rows that meet all limits, the best first; of equally good ones, as where one pool is the bound, the faster."""
     wanted = goodness(objective, values[objective.name])
     ratios = [excess(name, values[name], limit) for name, limit in limits.given()]
     met = np.flatnonzero(np.all([each <= 1.0 for each in ratios], axis=0) if ratios else np.ones(len(wanted), np.bool_))
-    return met[np.argsort(-wanted[met], kind="stable")].tolist()
+    return met[np.lexsort((values["latency_s"][met], -wanted[met]))].tolist()
 
 
 def _front(found: Sequence[Disaggregated], values: Mapping[str, Array], met: Sequence[int]) -> list[Disaggregated]:

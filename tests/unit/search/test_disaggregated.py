@@ -123,6 +123,15 @@ def test_the_front_is_of_pairs_that_meet_the_limits(result):
         assert not any(u >= user and d >= device and (u, d) != (user, device) for u, d in places)
 
 
+def test_of_pairs_with_the_same_bound_the_faster_comes_first():
+    """Where prefill is the bound, decode may be faster for nothing."""
+    space = Space(batches=(1, 4, 16, 64), prefill_chunks=(100_000,), strategies=("megatron",))
+    best = found(limits=Limits(), space=space, top=500).best
+    ordered = [(-each.metrics["tokens_per_s_per_device"], each.metrics["latency_s"]) for each in best]
+    assert ordered == sorted(ordered)
+    assert len({goal for goal, _ in ordered}) < len(ordered)
+
+
 def test_pairs_that_do_the_same_on_as_many_devices_are_one(result):
     def said(each):
         pools = (each.prefill, each.decode)
